@@ -1,0 +1,2 @@
+//! The `mizzen` binary.
+fn main() {}
