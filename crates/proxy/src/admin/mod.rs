@@ -1,0 +1,1 @@
+//! The admin port: configuration, statistics and commands in the shapes of Envoy.

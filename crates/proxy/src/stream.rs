@@ -1,0 +1,185 @@
+//! The byte streams a connection can be: a plain socket, or TLS terminated or started by us. Bytes
+//! that an inspector has already read are given back first.
+
+use bytes::{Buf, Bytes};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A socket together with the bytes already read from it.
+#[derive(Debug)]
+pub struct Prefixed {
+    prefix: Bytes,
+    socket: TcpStream,
+}
+
+/// One end of a connection.
+// Plain sockets are the common case and small; TLS states are boxed.
+#[derive(Debug)]
+pub enum Stream {
+    /// A plain socket.
+    Plain(Prefixed),
+    /// TLS where we are the server.
+    Server(Box<tokio_rustls::server::TlsStream<Prefixed>>),
+    /// TLS where we are the client.
+    Client(Box<tokio_rustls::client::TlsStream<Prefixed>>),
+}
+
+impl Prefixed {
+    /// A socket from which `prefix` has been read and not yet been used.
+    pub fn new(prefix: Bytes, socket: TcpStream) -> Self {
+        Self { prefix, socket }
+    }
+
+    /// The bytes to be used before those of the socket.
+    pub fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Takes both apart.
+    pub fn into_parts(self) -> (Bytes, TcpStream) {
+        (self.prefix, self.socket)
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(socket: TcpStream) -> Self {
+        Stream::Plain(Prefixed::new(Bytes::new(), socket))
+    }
+}
+
+impl Stream {
+    /// The socket under it all.
+    pub fn socket(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(stream) => &stream.socket,
+            Stream::Server(stream) => &stream.get_ref().0.socket,
+            Stream::Client(stream) => &stream.get_ref().0.socket,
+        }
+    }
+
+    /// The application protocol agreed in the TLS handshake.
+    pub fn application_protocol(&self) -> Option<&[u8]> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Server(stream) => stream.get_ref().1.alpn_protocol(),
+            Stream::Client(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.prefix.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(context, buffer);
+        }
+        let count = self.prefix.len().min(buffer.remaining());
+        buffer.put_slice(&self.prefix.split_to(count));
+        if !self.prefix.has_remaining() {
+            // Lets go of the inspector's buffer.
+            self.prefix = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+/// Calls one method on whichever stream it is.
+macro_rules! each {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream.get_mut() {
+            Stream::Plain(stream) => {
+                let $inner = Pin::new(stream);
+                $call
+            }
+            Stream::Server(stream) => {
+                let $inner = Pin::new(stream.as_mut());
+                $call
+            }
+            Stream::Client(stream) => {
+                let $inner = Pin::new(stream.as_mut());
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, inner => inner.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, inner => inner.poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, inner => inner.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, inner => inner.poll_shutdown(context))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, inner => inner.poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Server(stream) => stream.is_write_vectored(),
+            Stream::Client(stream) => stream.is_write_vectored(),
+        }
+    }
+}
