@@ -3,4 +3,5 @@
 pub mod drain;
 pub mod logging;
 pub mod readiness;
+pub mod state;
 pub mod version;

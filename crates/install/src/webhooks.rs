@@ -15,7 +15,8 @@ fn client_config(path: &str) -> Value {
 /// One webhook by namespace label, and one for pods that ask for a sidecar by a label of their own
 /// in a namespace that says nothing.
 fn injector() -> Value {
-    let rules = json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]);
+    let rules =
+        json!([{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]);
     let not_opted_out = json!([{"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]}]);
     let webhook = |name: &str, namespaces: Value, objects: Value| {
         json!({

@@ -44,8 +44,7 @@ pub mod type_url {
     /// Configuration of the HTTP metadata exchange.
     pub const PEER_METADATA: &str = "type.googleapis.com/io.istio.http.peer_metadata.Config";
     /// Configuration of `istio.alpn`.
-    pub const ALPN: &str =
-        "type.googleapis.com/istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig";
+    pub const ALPN: &str = "type.googleapis.com/istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig";
     /// Configuration of the TCP metadata exchange.
     pub const TCP_METADATA_EXCHANGE: &str =
         "type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange";

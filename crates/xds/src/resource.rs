@@ -19,8 +19,7 @@ impl TypeUrl {
     /// RDS.
     pub const ROUTE: Self = Self("type.googleapis.com/envoy.config.route.v3.RouteConfiguration");
     /// SDS.
-    pub const SECRET: Self =
-        Self("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret");
+    pub const SECRET: Self = Self("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret");
     /// ECDS.
     pub const EXTENSION_CONFIG: Self = Self("type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig");
 

@@ -104,4 +104,5 @@ pub struct ConnectionRecord<'a> {
 pub fn record_connection_opened(_stats: &[Arc<TcpStats>], _record: &ConnectionRecord<'_>) {}
 
 /// The connection ended: metrics and access log, once.
-pub fn record_connection(_stats: &[Arc<TcpStats>], _logs: &[Arc<AccessLog>], _record: &ConnectionRecord<'_>) {}
+pub fn record_connection(_stats: &[Arc<TcpStats>], _logs: &[Arc<AccessLog>], _record: &ConnectionRecord<'_>) {
+}

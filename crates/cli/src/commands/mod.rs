@@ -1,0 +1,46 @@
+//! One file a command. A command reads its arguments, calls the room that does the work, and prints.
+
+mod authn;
+mod dashboard;
+mod proxy_config;
+mod proxy_status;
+mod version;
+
+use crate::access::AccessOptions;
+use std::process::ExitCode;
+
+/// What `mizzen` can be asked to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Show which proxies are connected and whether their configuration is current
+    #[command(name = "proxy-status", visible_alias = "ps")]
+    ProxyStatus(proxy_status::Arguments),
+    /// Show the configuration that a proxy is running
+    #[command(name = "proxy-config", visible_alias = "pc")]
+    ProxyConfig(proxy_config::Arguments),
+    /// Look at how workloads authenticate each other
+    Authn(authn::Arguments),
+    /// Open a page: service graph, metrics, traces, a proxy
+    #[command(visible_aliases = ["dash", "d"])]
+    Dashboard(dashboard::Arguments),
+    /// Print the versions of this program, the control plane and the proxies
+    Version(version::Arguments),
+}
+
+/// Runs one command; the exit code is for commands that say something with it.
+pub fn run(command: Command, access: &AccessOptions) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::ProxyStatus(arguments) => wait(proxy_status::run(arguments, access)),
+        Command::ProxyConfig(arguments) => wait(proxy_config::run(arguments, access)),
+        Command::Authn(arguments) => wait(authn::run(arguments, access)),
+        Command::Dashboard(arguments) => wait(dashboard::run(arguments, access)),
+        Command::Version(arguments) => wait(version::run(arguments, access)),
+    }
+}
+
+/// Runs a command that only waits for others on a runtime of this thread.
+fn wait(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(command)?;
+    Ok(ExitCode::SUCCESS)
+}
