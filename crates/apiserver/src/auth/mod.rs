@@ -1,0 +1,3 @@
+//! Who is asking: tokens, the authority behind the serving certificate, and kubeconfigs.
+
+pub(crate) mod kubeconfig;
