@@ -6,10 +6,18 @@
 #![allow(unsafe_code)]
 
 pub mod copy;
+pub mod descriptors;
+pub mod interception;
+pub mod isolation;
+pub mod link;
+pub mod netns;
+pub mod nft;
+pub mod process;
 pub mod proxy_protocol;
 pub mod socket;
 
 pub use copy::{CopyCounters, CopyOptions, copy_bidirectional, copy_bidirectional_buffered};
+pub use netns::NetworkNamespace;
 pub use socket::{ConnectOptions, ListenOptions, connect, listen, original_destination};
 
 /// The mark our proxies put on their own sockets, so that interception leaves them alone.

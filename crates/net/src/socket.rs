@@ -111,7 +111,15 @@ impl Default for ConnectOptions {
 
 /// Opens a TCP connection.
 pub async fn connect(address: SocketAddr, options: &ConnectOptions) -> io::Result<TcpStream> {
-    let socket = prepare(address, options)?;
+    connect_prepared(prepare(address, options)?, address, options).await
+}
+
+/// The second half of [`connect`]; the socket may have been made in another network namespace.
+pub(crate) async fn connect_prepared(
+    socket: Socket,
+    address: SocketAddr,
+    options: &ConnectOptions,
+) -> io::Result<TcpStream> {
     let connecting = TcpSocket::from_std_stream(socket.into()).connect(address);
     match options.timeout {
         None => connecting.await,
@@ -125,7 +133,7 @@ pub async fn connect(address: SocketAddr, options: &ConnectOptions) -> io::Resul
     }
 }
 
-fn prepare(address: SocketAddr, options: &ConnectOptions) -> io::Result<Socket> {
+pub(crate) fn prepare(address: SocketAddr, options: &ConnectOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(options.nodelay)?;
