@@ -1,0 +1,150 @@
+use super::*;
+use crate::server::testing::{World, named, names};
+
+fn delta(type_url: TypeUrl, subscribe: &[&str], initial: &[(&str, &Resource)]) -> Subscription {
+    let mut subscription = Subscription::new(type_url);
+    let initial = initial
+        .iter()
+        .map(|(name, resource)| ((*name).to_owned(), Version::of(resource.version).to_wire()))
+        .collect();
+    subscription.start_delta(subscribe.iter().map(|&name| name.to_owned()).collect(), initial);
+    subscription
+}
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[test]
+fn a_wildcard_gets_everything_then_only_what_changed() {
+    let world = World::of(&[("a", "1"), ("b", "1")]);
+    let mut subscription = delta(TypeUrl::CLUSTER, &[], &[]);
+    assert_eq!(names(&subscription.take_delta(&world, false).expect("first").resources), ["a", "b"]);
+
+    world.set("b", Some("2"));
+    subscription.dirt.add([named("a"), named("b")]);
+    let batch = subscription.take_delta(&world, false).expect("a change");
+    assert_eq!(names(&batch.resources), ["b"]);
+
+    world.set("c", Some("1"));
+    world.set("a", None);
+    subscription.dirt.add_everything();
+    let batch = subscription.take_delta(&world, false).expect("a change");
+    assert_eq!((names(&batch.resources), batch.removed), (vec!["c"], vec![named("a")]));
+
+    subscription.dirt.add_everything();
+    assert_eq!(subscription.take_delta(&world, false), None, "nothing is sent twice");
+}
+
+#[test]
+fn a_first_answer_is_given_even_if_empty() {
+    let world = World::of(&[]);
+    let mut subscription = delta(TypeUrl::LISTENER, &[], &[]);
+    assert_eq!(subscription.take_delta(&world, false), Some(Batch::default()));
+}
+
+#[test]
+fn names_without_a_resource_are_answered_once() {
+    let world = World::of(&[]);
+    let mut subscription = delta(TypeUrl::ENDPOINT, &["a"], &[]);
+    assert_eq!(subscription.take_delta(&world, false).expect("an answer").removed, [named("a")]);
+    subscription.dirt.add_everything();
+    assert_eq!(subscription.take_delta(&world, false), None);
+    world.set("a", Some("1"));
+    subscription.dirt.add([named("a")]);
+    assert_eq!(names(&subscription.take_delta(&world, false).expect("it came").resources), ["a"]);
+}
+
+#[test]
+fn a_reconnecting_client_with_matching_versions_is_sent_nothing() {
+    let world = World::of(&[("a", "1"), ("b", "2")]);
+    let (a, b) = (world.get("a"), world.get("b"));
+    let mut wildcard = delta(TypeUrl::CLUSTER, &[], &[("a", &a), ("b", &b)]);
+    assert_eq!(wildcard.take_delta(&world, false), None);
+    let mut by_name = delta(TypeUrl::ENDPOINT, &["a", "b"], &[("a", &a), ("b", &b)]);
+    assert_eq!(by_name.take_delta(&world, false), None);
+
+    world.set("b", None);
+    let mut wildcard = delta(TypeUrl::CLUSTER, &[], &[("a", &a), ("b", &b)]);
+    assert_eq!(wildcard.take_delta(&world, false).expect("a removal").removed, [named("b")]);
+}
+
+#[test]
+fn a_name_asked_for_again_is_sent_again() {
+    let world = World::of(&[("a", "1"), ("b", "1")]);
+    let mut subscription = delta(TypeUrl::ENDPOINT, &["a", "b"], &[]);
+    subscription.take_delta(&world, false).expect("first");
+    subscription.change_delta(strings(&["a"]), Vec::new());
+    assert_eq!(names(&subscription.take_delta(&world, false).expect("again").resources), ["a"]);
+}
+
+#[test]
+fn unsubscribed_names_are_not_sent() {
+    let world = World::of(&[("a", "1"), ("b", "1")]);
+    let mut subscription = delta(TypeUrl::ENDPOINT, &["a", "b"], &[]);
+    subscription.take_delta(&world, false).expect("first");
+    subscription.change_delta(Vec::new(), strings(&["a"]));
+    world.set("a", Some("2"));
+    subscription.dirt.add([named("a")]);
+    assert_eq!(subscription.take_delta(&world, false), None);
+}
+
+#[test]
+fn a_wildcard_can_be_left_and_taken_up() {
+    let world = World::of(&[("a", "1"), ("b", "1")]);
+    let mut subscription = delta(TypeUrl::CLUSTER, &["a"], &[]);
+    assert_eq!(names(&subscription.take_delta(&world, false).expect("by name").resources), ["a"]);
+    subscription.change_delta(strings(&["*"]), Vec::new());
+    assert_eq!(names(&subscription.take_delta(&world, false).expect("the rest").resources), ["b"]);
+    subscription.change_delta(Vec::new(), strings(&["*"]));
+    world.set("b", Some("2"));
+    world.set("a", Some("2"));
+    subscription.dirt.add_everything();
+    assert_eq!(names(&subscription.take_delta(&world, false).expect("by name").resources), ["a"]);
+}
+
+#[test]
+fn withheld_removals_come_when_released_unless_the_resource_is_back() {
+    let world = World::of(&[("a", "1"), ("b", "1")]);
+    let mut subscription = delta(TypeUrl::CLUSTER, &[], &[]);
+    subscription.take_delta(&world, false).expect("first");
+    world.set("a", None);
+    world.set("b", None);
+    subscription.dirt.add_everything();
+    assert_eq!(subscription.take_delta(&world, true), None);
+    world.set("a", Some("1"));
+    subscription.release_removals();
+    assert_eq!(subscription.take_delta(&world, false).expect("a removal").removed, [named("b")]);
+}
+
+#[test]
+fn the_world_is_sent_whole_to_a_wildcard_and_in_parts_by_name() {
+    let world = World::of(&[("a", "1"), ("b", "1")]);
+    let mut wildcard = Subscription::new(TypeUrl::CLUSTER);
+    wildcard.set_names(Vec::new(), true);
+    let (resources, version) = wildcard.take_world(&world, None).expect("all");
+    assert_eq!(names(&resources), ["a", "b"]);
+
+    let mut by_name = Subscription::new(TypeUrl::ENDPOINT);
+    by_name.set_names(strings(&["a"]), true);
+    assert_eq!(names(&by_name.take_world(&world, None).expect("a").0), ["a"]);
+    by_name.set_names(strings(&["a", "b"]), false);
+    assert_eq!(names(&by_name.take_world(&world, None).expect("b").0), ["b"]);
+    by_name.set_names(strings(&["b"]), false);
+    assert_eq!(by_name.take_world(&world, None), None, "fewer names need no answer");
+
+    let mut again = Subscription::new(TypeUrl::CLUSTER);
+    again.set_names(Vec::new(), true);
+    assert_eq!(again.take_world(&world, Some(version)), None, "the client kept all of it");
+
+    world.set("a", None);
+    wildcard.dirt.add([named("a")]);
+    assert_eq!(names(&wildcard.take_world(&world, None).expect("the rest").0), ["b"]);
+}
+
+#[test]
+fn too_many_dirty_names_are_everything() {
+    let mut dirt = Dirt::None;
+    dirt.add((0..=DIRTY_NAMES_LIMIT).map(|index| Arc::from(index.to_string())));
+    assert_eq!(dirt, Dirt::Everything);
+}
