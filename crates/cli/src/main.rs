@@ -7,6 +7,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod access;
 mod commands;
 mod exit;
+mod forward;
 mod table;
 
 use clap::Parser;
