@@ -162,3 +162,7 @@ impl JsonSchema for Duration {
         json_schema!({ "type": "string", "x-mizzen-duration": true })
     }
 }
+
+#[cfg(test)]
+#[path = "duration_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 
 pub mod common;
 pub mod config;
+mod crd;
 pub mod duration;
 pub mod extensions;
 mod field;
@@ -20,6 +21,7 @@ pub mod telemetry;
 pub mod violation;
 
 pub use config::{Config, Spec};
+pub use crd::custom_resource_definitions;
 pub use duration::Duration;
 pub use kind::Kind;
 pub use meta::Meta;

@@ -70,3 +70,7 @@ fn kind_of(object: &Map<String, Value>) -> Result<Kind, Vec<Violation>> {
         }]
     })
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;
