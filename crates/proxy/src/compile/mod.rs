@@ -4,10 +4,12 @@
 pub mod access_log;
 pub mod bootstrap;
 pub mod cluster;
+pub mod data_source;
 pub mod http_connection_manager;
 pub mod listener;
 pub mod route;
 pub mod secret;
+pub mod tls_context;
 
 use crate::telemetry::Telemetry;
 use crate::tls::Secrets;
