@@ -102,7 +102,9 @@ pub fn certificates_from_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>
     if certificates.is_empty() { Err(CertificateError::NoCertificate) } else { Ok(certificates) }
 }
 
-fn parse_all(certificates: &[CertificateDer<'static>]) -> Result<Vec<Arc<PeerCertificate>>, CertificateError> {
+fn parse_all(
+    certificates: &[CertificateDer<'static>],
+) -> Result<Vec<Arc<PeerCertificate>>, CertificateError> {
     certificates.iter().map(|der| PeerCertificate::parse(der.clone()).map(Arc::new)).collect()
 }
 

@@ -29,9 +29,8 @@ fn missing_parts_are_named() {
         Credential::from_pem(b"", key.as_bytes()).expect_err("no chain"),
         CertificateError::NoCertificate
     );
-    assert_eq!(
-        Credential::from_pem(chain.as_bytes(), b"").expect_err("no key"),
-        CertificateError::NoKey
+    assert_eq!(Credential::from_pem(chain.as_bytes(), b"").expect_err("no key"), CertificateError::NoKey);
+    assert!(
+        TrustBundle::from_pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err()
     );
-    assert!(TrustBundle::from_pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
 }

@@ -1,5 +1,6 @@
 //! Identity: SPIFFE ids, certificates and trust, and the TLS configurations made of them.
 
+pub mod ca;
 pub mod certificate;
 pub mod credential;
 pub mod secret;

@@ -13,7 +13,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
 use std::sync::Arc;
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -85,15 +87,7 @@ impl Verification {
         let bundle = slot.trust().map_err(|error| other(error.into()))?;
         let end_entity = EndEntityCert::try_from(certificate).map_err(chain_error)?;
         end_entity
-            .verify_for_usage(
-                algorithms.all,
-                &bundle.roots().roots,
-                intermediates,
-                now,
-                usage,
-                None,
-                None,
-            )
+            .verify_for_usage(algorithms.all, &bundle.roots().roots, intermediates, now, usage, None, None)
             .map_err(chain_error)?;
         Ok(())
     }
