@@ -109,12 +109,13 @@ pub struct WorkloadSelector {
     pub labels: BTreeMap<String, String>,
 }
 
-/// The workloads a policy is for: those of its namespace (of all namespaces, for a policy of the root
+/// The workloads a policy is for: those of its namespace (of all namespaces, for a policy in the root
 /// namespace) that have all of these labels.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PolicySelector {
     /// Labels of the pod or workload entry; none means every workload.
+    #[schemars(extend("maxProperties" = 4096))]
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
 }

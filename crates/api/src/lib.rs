@@ -17,7 +17,9 @@ mod parse;
 mod schema;
 pub mod security;
 mod shape;
+pub mod support;
 pub mod telemetry;
+mod validate;
 pub mod violation;
 
 pub use config::{Config, Spec};
@@ -26,4 +28,5 @@ pub use duration::Duration;
 pub use kind::Kind;
 pub use meta::Meta;
 pub use parse::parse;
+pub use validate::validate;
 pub use violation::{Severity, Violation};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::load_balancer::LoadBalancer;
 use crate::{
-    common::{PortSelector, WorkloadSelector},
+    common::{PolicySelector, PortSelector},
     duration::Duration,
 };
 
@@ -29,7 +29,7 @@ pub struct DestinationRule {
     pub export_to: Vec<String>,
     /// The clients of this namespace the rule is for. Default all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub workload_selector: Option<WorkloadSelector>,
+    pub workload_selector: Option<PolicySelector>,
 }
 
 /// A named group of a service's endpoints.

@@ -75,6 +75,7 @@ pub struct FaultDelay {
 #[schemars(extend("x-mizzen-one-of" = ["httpStatus", "grpcStatus", "http2Error"]))]
 pub struct FaultAbort {
     /// The HTTP status, 200 to 599.
+    #[schemars(range(max = 2147483647))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u32>,
     /// The gRPC status, by name or number.
