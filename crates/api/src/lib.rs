@@ -4,6 +4,7 @@
 //! An object goes through [`parse()`], which knows the types of fields, and [`validate()`], which knows
 //! what they mean. Both say of every problem which field has it.
 
+pub mod annotations;
 pub mod common;
 pub mod config;
 mod crd;
@@ -11,12 +12,14 @@ pub mod duration;
 pub mod extensions;
 mod field;
 pub mod kind;
+pub mod mesh;
 pub mod meta;
 pub mod networking;
 mod parse;
 mod schema;
 pub mod security;
 mod shape;
+pub mod source;
 pub mod support;
 pub mod telemetry;
 mod validate;

@@ -115,7 +115,7 @@ fn check_locality(
             findings.error(&path, "from and to are regions, without zone");
         }
     }
-    if !(locality.failover.is_empty() && locality.failover_priority.is_empty()) && !has_outlier_detection {
+    if fails_over && !has_outlier_detection {
         let message = "has no effect without outlierDetection, which is what finds out that a place fails";
         findings.warning(path, message);
     }

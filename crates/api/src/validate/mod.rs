@@ -80,11 +80,12 @@ fn check_attachment(
 }
 
 fn check_target(target: &TargetReference, path: &str, findings: &mut Findings) {
-    let known = match (target.group.as_deref().unwrap_or(""), target.kind.as_str()) {
-        ("", "Service") | ("networking.istio.io", "ServiceEntry") => true,
-        ("gateway.networking.k8s.io", "Gateway" | "GatewayClass") => true,
-        _ => false,
-    };
+    let known = matches!(
+        (target.group.as_deref().unwrap_or(""), target.kind.as_str()),
+        ("", "Service")
+            | ("networking.istio.io", "ServiceEntry")
+            | ("gateway.networking.k8s.io", "Gateway" | "GatewayClass")
+    );
     if !known {
         let message = "a policy attaches to a Gateway or GatewayClass of gateway.networking.k8s.io, a Service, or a \
                        ServiceEntry of networking.istio.io";
