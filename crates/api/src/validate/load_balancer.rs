@@ -84,9 +84,8 @@ fn check_locality(
     path: &str,
     findings: &mut Findings,
 ) {
-    if !locality.distribute.is_empty()
-        && !(locality.failover.is_empty() && locality.failover_priority.is_empty())
-    {
+    let fails_over = !locality.failover.is_empty() || !locality.failover_priority.is_empty();
+    if !locality.distribute.is_empty() && fails_over {
         findings.error(path, "has distribute and failover set; only one of them can be");
     }
     for (index, rule) in locality.distribute.iter().enumerate() {
