@@ -78,7 +78,13 @@ impl Recorder {
     }
 
     /// Records one Event about an object (or a part of it, by `fieldPath`). Never waits.
-    pub fn record(&self, about: &ObjectReference, severity: Severity, reason: &str, message: impl Into<String>) {
+    pub fn record(
+        &self,
+        about: &ObjectReference,
+        severity: Severity,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let note = Note {
             component: self.component,
             host: self.host.clone(),

@@ -75,7 +75,8 @@ pub fn start(cluster: &Arc<Cluster>, tasks: &mut JoinSet<()>) {
     tasks.spawn(async move {
         queue
             .work(CONTROLLER, |key| {
-                let (cluster, accounts, certificates) = (cluster.clone(), accounts.clone(), certificates.clone());
+                let (cluster, accounts, certificates) =
+                    (cluster.clone(), accounts.clone(), certificates.clone());
                 async move {
                     if key.namespace.is_empty() {
                         ensure_namespace(&cluster, &accounts, &certificates, &key.name).await
@@ -93,7 +94,10 @@ fn namespace_key(name: Option<&str>) -> ObjectKey {
 }
 
 fn is_system_service(key: &ObjectKey) -> bool {
-    matches!((key.namespace.as_str(), key.name.as_str()), ("default", "kubernetes") | ("kube-system", "kube-dns"))
+    matches!(
+        (key.namespace.as_str(), key.name.as_str()),
+        ("default", "kubernetes") | ("kube-system", "kube-dns")
+    )
 }
 
 async fn ensure_namespace(
@@ -107,7 +111,11 @@ async fn ensure_namespace(
         Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => return Ok(Next::OnChange),
         Some(_) => {}
         None if NAMESPACES.contains(&name) => {
-            create_missing::<Namespace>(Api::all(cluster.client.clone()), json!({"metadata": {"name": name}})).await?;
+            create_missing::<Namespace>(
+                Api::all(cluster.client.clone()),
+                json!({"metadata": {"name": name}}),
+            )
+            .await?;
         }
         None => return Ok(Next::OnChange),
     }
@@ -177,14 +185,16 @@ async fn ensure_service(cluster: &Cluster, key: &ObjectKey) -> Result<Next, Cont
     match cluster.slices.get(key) {
         // The API's port may be another one after a restart.
         Some(current) => {
-            let wanted: EndpointSlice = serde_json::from_value(slice.clone())
-                .map_err(|error| ControllerError::Invalid(format!("a built-in object does not parse: {error}")))?;
+            let wanted: EndpointSlice = serde_json::from_value(slice.clone()).map_err(|error| {
+                ControllerError::Invalid(format!("a built-in object does not parse: {error}"))
+            })?;
             if current.ports != wanted.ports || current.endpoints != wanted.endpoints {
                 cluster.merge(&cluster.slices, key, slice).await?;
             }
         }
         None => {
-            create_missing::<EndpointSlice>(Api::namespaced(cluster.client.clone(), &key.namespace), slice).await?;
+            create_missing::<EndpointSlice>(Api::namespaced(cluster.client.clone(), &key.namespace), slice)
+                .await?;
         }
     }
     Ok(Next::OnChange)

@@ -89,8 +89,11 @@ impl<K: Cached> Clone for Cache<K> {
 impl<K: Cached> Default for Cache<K> {
     fn default() -> Self {
         let state = State { objects: BTreeMap::new(), deleted_uids: VecDeque::new() };
-        let inner =
-            Inner { state: RwLock::new(state), listeners: RwLock::default(), synced: watch::Sender::new(false) };
+        let inner = Inner {
+            state: RwLock::new(state),
+            listeners: RwLock::default(),
+            synced: watch::Sender::new(false),
+        };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -186,7 +189,8 @@ impl<K: Cached> Cache<K> {
 
     /// Makes the cache equal to a list read at `list_version`. Objects we wrote after that stay.
     fn replace_all(&self, objects: Vec<K>, list_version: u64) {
-        let listed: std::collections::BTreeSet<_> = objects.iter().map(|object| object.meta().uid.clone()).collect();
+        let listed: std::collections::BTreeSet<_> =
+            objects.iter().map(|object| object.meta().uid.clone()).collect();
         for object in self.list() {
             if !listed.contains(&object.meta().uid) && version(object.meta()) <= list_version {
                 self.remove(&object);
@@ -231,7 +235,8 @@ impl<K: Cached> Cache<K> {
         let mut from = match resume.take() {
             Some(from) => from,
             None => {
-                let params = ListParams { field_selector: fields.map(str::to_owned), ..ListParams::default() };
+                let params =
+                    ListParams { field_selector: fields.map(str::to_owned), ..ListParams::default() };
                 let list = api.list(&params).await?;
                 let from = list.metadata.resource_version.unwrap_or_default();
                 self.replace_all(list.items, from.parse().unwrap_or(0));

@@ -34,7 +34,11 @@ fn an_answer_that_comes_after_the_deletion_brings_nothing_back() {
     cache.wrote(config_map("a", "1", 7));
     assert_eq!(version_of(&cache, "a"), None);
     cache.put(config_map("a", "2", 9));
-    assert_eq!(version_of(&cache, "a").as_deref(), Some("9"), "a new object of the same name is not the old one");
+    assert_eq!(
+        version_of(&cache, "a").as_deref(),
+        Some("9"),
+        "a new object of the same name is not the old one"
+    );
 }
 
 #[test]

@@ -118,13 +118,19 @@ impl Cluster {
         K: Cached + Resource<Scope = NamespaceResourceScope> + Serialize,
     {
         let key = ObjectKey::of(object.meta());
-        let replaced = self.api(&key.namespace).replace_status(&key.name, &PostParams::default(), object).await?;
+        let replaced =
+            self.api(&key.namespace).replace_status(&key.name, &PostParams::default(), object).await?;
         cache.wrote(replaced.clone());
         Ok(replaced)
     }
 
     /// Changes some fields of an object (RFC 7386 merge patch).
-    pub async fn merge<K>(&self, cache: &Cache<K>, key: &ObjectKey, patch: serde_json::Value) -> Result<K, kube::Error>
+    pub async fn merge<K>(
+        &self,
+        cache: &Cache<K>,
+        key: &ObjectKey,
+        patch: serde_json::Value,
+    ) -> Result<K, kube::Error>
     where
         K: Cached + Resource<Scope = NamespaceResourceScope>,
     {

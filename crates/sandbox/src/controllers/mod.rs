@@ -8,11 +8,15 @@ mod bootstrap;
 mod cache;
 mod cluster;
 mod context;
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
+mod job;
+mod pod_writes;
 mod pods;
 mod queue;
 mod replica_set;
+mod stateful_set;
 
 pub use cache::{Cache, Cached, Change, ObjectKey};
 pub use cluster::Cluster;
@@ -33,7 +37,9 @@ use tokio::task::JoinSet;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Cluster DNS has no socket.
-    #[error("cluster DNS cannot listen on {address} (UDP and TCP): {source}; is the address up in the node's network namespace?")]
+    #[error(
+        "cluster DNS cannot listen on {address} (UDP and TCP): {source}; is the address up in the node's network namespace?"
+    )]
     Dns { address: SocketAddr, source: std::io::Error },
     /// The cluster domain is no DNS name.
     #[error("'{domain}' is not a DNS domain: {source}")]
@@ -91,6 +97,9 @@ pub async fn start(client: kube::Client, context: ControllerContext) -> Result<C
     let loops = [
         Box::pin(deployment::start(&cluster)) as std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
         Box::pin(replica_set::start(&cluster)),
+        Box::pin(stateful_set::start(&cluster)),
+        Box::pin(daemon_set::start(&cluster)),
+        Box::pin(job::start(&cluster)),
         Box::pin(endpoint_slice::start(&cluster)),
         Box::pin(service_proxy::start(&cluster)),
         Box::pin(load_balancer::start(&cluster)),

@@ -131,7 +131,12 @@ pub enum PodName {
 }
 
 /// A pod made from a template, owned by `owner`.
-pub fn from_template(template: &PodTemplateSpec, namespace: &str, name: PodName, owner: OwnerReference) -> Pod {
+pub fn from_template(
+    template: &PodTemplateSpec,
+    namespace: &str,
+    name: PodName,
+    owner: OwnerReference,
+) -> Pod {
     let meta = template.metadata.clone().unwrap_or_default();
     let (name, generate_name) = match name {
         PodName::Generated(prefix) => (None, Some(prefix)),

@@ -29,7 +29,8 @@ fn a_pod_is_available_once_it_was_ready_long_enough() {
 #[test]
 fn pods_that_serve_nobody_are_deleted_first_then_the_youngest() {
     let unplaced = pod(json!({"metadata": {"name": "unplaced"}}));
-    let not_ready = pod(json!({"metadata": {"name": "not-ready"}, "spec": {"nodeName": "node", "containers": []},
+    let not_ready =
+        pod(json!({"metadata": {"name": "not-ready"}, "spec": {"nodeName": "node", "containers": []},
         "status": {"phase": "Running"}}));
     let costly = pod(json!({
         "metadata": {"name": "costly", "annotations": {"controller.kubernetes.io/pod-deletion-cost": "10"}},

@@ -2,9 +2,10 @@
 
 use super::cache::{Change, ObjectKey};
 use super::cluster::Cluster;
+use super::pod_writes::{api_message, create_pod, delete_pod};
 use super::pods::{
-    Availability, LabelMatch, PodName, availability, controller_of, from_template, is_active, is_controlled_by,
-    is_ready, sort_for_deletion,
+    Availability, LabelMatch, PodName, availability, controller_of, from_template, is_active,
+    is_controlled_by, is_ready, sort_for_deletion,
 };
 use super::queue::{ControllerError, Next, WorkQueue};
 use crate::events::Severity;
@@ -80,7 +81,7 @@ async fn reconcile(cluster: Arc<Cluster>, key: ObjectKey) -> Result<Next, Contro
         sort_for_deletion(&mut pods);
         delete_pods(&cluster, &set, pods.drain(..surplus).collect()).await
     };
-    let failure = outcome.as_ref().err().map(ToString::to_string);
+    let failure = outcome.as_ref().err().map(api_message);
     let (status, next) = status_of(&set, &pods, failure.as_deref(), pods.len() > wanted, Timestamp::now());
     if set.status.as_ref() != Some(&status) {
         let mut told = Arc::unwrap_or_clone(set);
@@ -152,20 +153,12 @@ async fn create_pods(
                 from_template(template, &key.namespace, name, owner.clone())
             })
             .collect();
-        let outcomes = join_all(pods.iter().map(|pod| cluster.create(&cluster.pods, pod))).await;
+        let creating = pods.iter().map(|pod| create_pod(cluster, CONTROLLER, set, pod));
         let mut failure = None;
-        for outcome in outcomes {
+        for outcome in join_all(creating).await {
             match outcome {
-                Ok(pod) => {
-                    let message = format!("Created pod: {}", pod.metadata.name.as_deref().unwrap_or_default());
-                    cluster.event(CONTROLLER, set, Severity::Normal, "SuccessfulCreate", message);
-                    created.push(Arc::new(pod));
-                }
-                Err(error) => {
-                    let message = format!("Error creating: {}", api_message(&error));
-                    cluster.event(CONTROLLER, set, Severity::Warning, "FailedCreate", message);
-                    failure = Some(error);
-                }
+                Ok(pod) => created.push(Arc::new(pod)),
+                Err(error) => failure = Some(error),
             }
         }
         if let Some(error) = failure {
@@ -176,32 +169,9 @@ async fn create_pods(
     (created, Ok(()))
 }
 
-/// What the API said, without the client's wrapping.
-pub fn api_message(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
 async fn delete_pods(cluster: &Cluster, set: &ReplicaSet, pods: Vec<Arc<Pod>>) -> Result<(), kube::Error> {
-    let outcomes = join_all(pods.iter().map(|pod| cluster.delete(&cluster.pods, pod))).await;
-    let mut failure = Ok(());
-    for (pod, outcome) in pods.iter().zip(outcomes) {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        match outcome {
-            Ok(()) => {
-                let message = format!("Deleted pod: {name}");
-                cluster.event(CONTROLLER, set, Severity::Normal, "SuccessfulDelete", message);
-            }
-            Err(error) => {
-                let message = format!("Error deleting pod {name}: {}", api_message(&error));
-                cluster.event(CONTROLLER, set, Severity::Warning, "FailedDelete", message);
-                failure = Err(error);
-            }
-        }
-    }
-    failure
+    let deleting = pods.iter().map(|pod| delete_pod(cluster, CONTROLLER, set, pod));
+    join_all(deleting).await.into_iter().collect()
 }
 
 /// What the set says of its pods, and when a pod that is ready becomes available.
@@ -214,14 +184,17 @@ fn status_of(
 ) -> (ReplicaSetStatus, Next) {
     let min_ready = set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0);
     let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
-    let template_labels = template.and_then(|template| template.metadata.as_ref()?.labels.clone()).unwrap_or_default();
+    let template_labels =
+        template.and_then(|template| template.metadata.as_ref()?.labels.clone()).unwrap_or_default();
     let mut next = Next::OnChange;
     let (mut labeled, mut ready, mut available) = (0, 0, 0);
     for pod in pods {
         let labels = pod.metadata.labels.as_ref();
-        labeled += i32::from(template_labels.iter().all(|(name, value)| {
-            labels.is_some_and(|labels| labels.get(name) == Some(value))
-        }));
+        labeled += i32::from(
+            template_labels
+                .iter()
+                .all(|(name, value)| labels.is_some_and(|labels| labels.get(name) == Some(value))),
+        );
         ready += i32::from(is_ready(pod));
         match availability(pod, min_ready, now) {
             Availability::Available => available += 1,

@@ -11,9 +11,8 @@ fn set() -> ReplicaSet {
 }
 
 fn pod(labels: serde_json::Value, ready_since: Option<&str>) -> Arc<Pod> {
-    let conditions = ready_since.map_or(json!([]), |since| {
-        json!([{"type": "Ready", "status": "True", "lastTransitionTime": since}])
-    });
+    let conditions = ready_since
+        .map_or(json!([]), |since| json!([{"type": "Ready", "status": "True", "lastTransitionTime": since}]));
     Arc::new(
         serde_json::from_value(json!({
             "metadata": {"name": "p", "labels": labels},
@@ -45,7 +44,8 @@ fn a_failure_is_told_with_the_time_it_began() {
     let later: Timestamp = "2026-01-01T00:01:00Z".parse().expect("a time");
     set.status = Some(status_of(&set, &[], Some("webhook down"), false, began).0);
     let (status, _) = status_of(&set, &[], Some("webhook still down"), false, later);
-    let condition = status.conditions.and_then(|conditions| conditions.into_iter().next()).expect("a condition");
+    let condition =
+        status.conditions.and_then(|conditions| conditions.into_iter().next()).expect("a condition");
     assert_eq!(condition.reason.as_deref(), Some("FailedCreate"));
     assert_eq!(condition.message.as_deref(), Some("webhook still down"));
     assert_eq!(condition.last_transition_time, Some(Time(began)));

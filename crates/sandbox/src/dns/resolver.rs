@@ -199,9 +199,8 @@ impl Resolver {
 fn malformed(bytes: &[u8]) -> Option<Message> {
     let [high, low, flags, ..] = bytes else { return None };
     let is_answer = flags & 0x80 != 0;
-    (!is_answer && bytes.len() >= 12).then(|| {
-        Message::error_msg(u16::from_be_bytes([*high, *low]), OpCode::Query, ResponseCode::FormErr)
-    })
+    (!is_answer && bytes.len() >= 12)
+        .then(|| Message::error_msg(u16::from_be_bytes([*high, *low]), OpCode::Query, ResponseCode::FormErr))
 }
 
 #[cfg(test)]

@@ -29,12 +29,13 @@ impl Upstream for Internet {
             }
             answer.to_vec()
         });
-        Box::pin(async move { Ok(answer.map_err(std::io::Error::other)?.map_err(std::io::Error::other)?) })
+        Box::pin(async move { answer.map_err(std::io::Error::other)?.map_err(std::io::Error::other) })
     }
 }
 
 fn resolver(upstream: Option<Arc<dyn Upstream>>) -> Resolver {
-    let zone = Zone::new(Cache::default(), Cache::default(), Cache::default(), "cluster.local").expect("a zone");
+    let zone =
+        Zone::new(Cache::default(), Cache::default(), Cache::default(), "cluster.local").expect("a zone");
     for (name, target) in [("outside", "www.example.com"), ("circle", "circle.default.svc.cluster.local")] {
         let service = json!({"metadata": {"name": name, "namespace": "default"},
             "spec": {"type": "ExternalName", "externalName": target}});

@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 /// A server that knows a headless Service with `pods` pods.
 async fn server(pods: usize) -> SocketAddr {
-    let zone = Zone::new(Cache::default(), Cache::default(), Cache::default(), "cluster.local").expect("a zone");
+    let zone =
+        Zone::new(Cache::default(), Cache::default(), Cache::default(), "cluster.local").expect("a zone");
     let service = json!({"metadata": {"name": "db", "namespace": "default"}, "spec": {"clusterIP": "None"}});
     zone.services.wrote(serde_json::from_value(service).expect("a service"));
     let endpoints: Vec<_> = (0..pods).map(|pod| json!({"addresses": [format!("10.244.1.{pod}")]})).collect();

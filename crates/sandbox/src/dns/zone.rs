@@ -202,7 +202,12 @@ impl Zone {
         }
     }
 
-    fn srv<'a>(&self, name: &Name, service: &Service, ports: impl Iterator<Item = &'a ServicePort>) -> Lookup {
+    fn srv<'a>(
+        &self,
+        name: &Name,
+        service: &Service,
+        ports: impl Iterator<Item = &'a ServicePort>,
+    ) -> Lookup {
         let mut answers = Vec::new();
         let mut additionals: Vec<Record> = Vec::new();
         for port in ports {

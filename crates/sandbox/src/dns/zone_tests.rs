@@ -2,8 +2,10 @@ use super::*;
 use serde_json::{Value, json};
 
 fn zone() -> Zone {
-    let zone = Zone::new(Cache::default(), Cache::default(), Cache::default(), "cluster.local").expect("a zone");
-    zone.namespaces.wrote(serde_json::from_value(json!({"metadata": {"name": "default"}})).expect("a namespace"));
+    let zone =
+        Zone::new(Cache::default(), Cache::default(), Cache::default(), "cluster.local").expect("a zone");
+    zone.namespaces
+        .wrote(serde_json::from_value(json!({"metadata": {"name": "default"}})).expect("a namespace"));
     service(&zone, "payments", json!({"clusterIP": "10.96.0.50", "ports": [{"name": "http", "port": 80}]}));
     service(&zone, "db", json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]}));
     service(&zone, "outside", json!({"type": "ExternalName", "externalName": "www.example.com"}));
@@ -93,7 +95,8 @@ fn named_ports_have_srv_records() {
     );
     assert_eq!(answers("_http._udp.payments.default.svc.cluster.local.", RecordType::SRV), None);
     assert_eq!(answers("_tcp.payments.default.svc.cluster.local.", RecordType::SRV), some(&[]));
-    let Lookup::Found { additionals, .. } = ask("_sql._tcp.db.default.svc.cluster.local.", RecordType::SRV) else {
+    let Lookup::Found { additionals, .. } = ask("_sql._tcp.db.default.svc.cluster.local.", RecordType::SRV)
+    else {
         panic!("found");
     };
     assert_eq!(additionals.len(), 2);

@@ -97,7 +97,13 @@ async fn reconcile(
         }
         if !told_start {
             told_start = true;
-            cluster.event(CONTROLLER, &*service, Severity::Normal, "EnsuringLoadBalancer", "Ensuring load balancer");
+            cluster.event(
+                CONTROLLER,
+                &*service,
+                Severity::Normal,
+                "EnsuringLoadBalancer",
+                "Ensuring load balancer",
+            );
         }
         match open_port(&cluster, service_port, remembered.get(&service_port).copied()).await {
             Ok((host_port, listener)) => {
@@ -137,7 +143,9 @@ async fn open_port(
     for host_port in candidates(service_port, &cluster.context.published_ports, remembered) {
         match cluster.context.publisher.publish(host_port).await {
             Ok(listener) => return Ok((host_port, listener)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
+            {
                 last = error;
             }
             Err(error) => return Err(error),
@@ -169,7 +177,11 @@ async fn tell(
                 Some(host_port) => PortStatus { port: i32::from(*host_port), protocol, error: None },
                 None => {
                     let error = if protocol == "TCP" { "PortNotFree" } else { "ProtocolNotPublished" };
-                    PortStatus { port: port.port, protocol, error: Some(format!("sandbox.mizzen.io/{error}")) }
+                    PortStatus {
+                        port: port.port,
+                        protocol,
+                        error: Some(format!("sandbox.mizzen.io/{error}")),
+                    }
                 }
             }
         })

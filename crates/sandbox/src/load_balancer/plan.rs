@@ -33,8 +33,10 @@ pub fn candidates(service_port: u16, wishes: &[PublishedPort], remembered: Optio
 
 /// `127.0.0.1:8080->80,127.0.0.1:8443->443`, from service port to host port.
 pub fn render_published(open: &BTreeMap<u16, u16>) -> String {
-    let parts: Vec<String> =
-        open.iter().map(|(service_port, host_port)| format!("127.0.0.1:{host_port}->{service_port}")).collect();
+    let parts: Vec<String> = open
+        .iter()
+        .map(|(service_port, host_port)| format!("127.0.0.1:{host_port}->{service_port}"))
+        .collect();
     parts.join(",")
 }
 

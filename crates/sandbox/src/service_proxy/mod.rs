@@ -76,12 +76,16 @@ fn unsupported(service: &Service) -> Vec<String> {
     let Some(spec) = &service.spec else { return complaints };
     if spec.session_affinity.as_deref() == Some("ClientIP") {
         complaints.push(
-            "spec.sessionAffinity: ClientIP is not done by the sandbox; connections are spread at random".to_owned(),
+            "spec.sessionAffinity: ClientIP is not done by the sandbox; connections are spread at random"
+                .to_owned(),
         );
     }
     for port in spec.ports.iter().flatten().filter(|port| transport_of(port).is_none()) {
         let protocol = port.protocol.as_deref().unwrap_or_default();
-        complaints.push(format!("spec.ports: port {} has protocol {protocol}, which the sandbox does not forward", port.port));
+        complaints.push(format!(
+            "spec.ports: port {} has protocol {protocol}, which the sandbox does not forward",
+            port.port
+        ));
     }
     complaints
 }

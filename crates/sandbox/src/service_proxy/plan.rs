@@ -73,7 +73,10 @@ fn addresses_of(service: &Service) -> Vec<Ipv4Addr> {
 fn node_port_of(service: &Service, port: &ServicePort) -> Option<u16> {
     let type_ = service.spec.as_ref()?.type_.as_deref()?;
     let published = matches!(type_, "NodePort" | "LoadBalancer");
-    port.node_port.filter(|_| published).and_then(|number| u16::try_from(number).ok()).filter(|number| *number != 0)
+    port.node_port
+        .filter(|_| published)
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|number| *number != 0)
 }
 
 /// The addresses that serve a Service port: the ready ones, else those that still serve while they
@@ -94,7 +97,8 @@ pub fn ready_backends<'a>(
         let Some(number) = number else { continue };
         for endpoint in &slice.endpoints {
             let address = endpoint.addresses.first().and_then(|address| address.parse::<IpAddr>().ok());
-            let Some(SocketAddr::V4(address)) = address.map(|address| SocketAddr::new(address, number)) else {
+            let Some(SocketAddr::V4(address)) = address.map(|address| SocketAddr::new(address, number))
+            else {
                 continue;
             };
             let conditions = endpoint.conditions.as_ref();

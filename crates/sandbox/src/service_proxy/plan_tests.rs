@@ -3,8 +3,10 @@ use serde_json::json;
 
 fn service(spec: serde_json::Value) -> Arc<Service> {
     Arc::new(
-        serde_json::from_value(json!({"metadata": {"name": "payments", "namespace": "default"}, "spec": spec}))
-            .expect("a service"),
+        serde_json::from_value(
+            json!({"metadata": {"name": "payments", "namespace": "default"}, "spec": spec}),
+        )
+        .expect("a service"),
     )
 }
 
@@ -58,7 +60,8 @@ fn a_service_without_endpoints_rejects() {
 fn node_ports_are_forwarded_too() {
     let services = [service(json!({"type": "NodePort", "clusterIP": "10.96.0.50",
         "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}))];
-    let frontends: Vec<_> = plan_forwards(&services, &[]).into_iter().map(|forward| forward.frontend).collect();
+    let frontends: Vec<_> =
+        plan_forwards(&services, &[]).into_iter().map(|forward| forward.frontend).collect();
     assert!(frontends.contains(&Frontend::NodePort(30080)));
     assert_eq!(frontends.len(), 2);
 }

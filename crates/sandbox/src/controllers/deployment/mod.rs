@@ -5,6 +5,7 @@ mod plan;
 mod revision;
 mod status;
 
+pub use plan::{Rounding, resolve};
 pub use revision::{fnv1a, safe_letters};
 
 use super::cache::{Change, ObjectKey};
@@ -35,7 +36,10 @@ pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> 
     cluster.replica_sets.on_change(move |change: &Change<'_, ReplicaSet>| {
         for set in change.before.into_iter().chain(change.after) {
             if let Some(owner) = controller_of(&set.metadata).filter(|owner| owner.kind == "Deployment") {
-                sets.add(ObjectKey::new(set.metadata.namespace.clone().unwrap_or_default(), owner.name.clone()));
+                sets.add(ObjectKey::new(
+                    set.metadata.namespace.clone().unwrap_or_default(),
+                    owner.name.clone(),
+                ));
             }
         }
     });
@@ -149,7 +153,8 @@ fn views(cluster: &Cluster, sets: &[Arc<ReplicaSet>], new: Option<&ReplicaSet>) 
             let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
             let uid = set.metadata.uid.as_deref().unwrap_or_default();
             let pods = cluster.pods.list_namespace(namespace);
-            let pods = pods.iter().filter(|pod| is_controlled_by(&pod.metadata, uid) && !is_finished(pod)).count();
+            let pods =
+                pods.iter().filter(|pod| is_controlled_by(&pod.metadata, uid) && !is_finished(pod)).count();
             SetView {
                 name: set.metadata.name.clone().unwrap_or_default(),
                 is_new: new.is_some_and(|new| new.metadata.uid == set.metadata.uid),

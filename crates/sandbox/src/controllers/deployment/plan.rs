@@ -72,7 +72,9 @@ impl Rollout {
     /// The most pods there may be at any time.
     pub fn max_total(&self) -> i32 {
         match self.strategy {
-            RolloutStrategy::RollingUpdate { max_surge, .. } if self.desired > 0 => self.desired.saturating_add(max_surge),
+            RolloutStrategy::RollingUpdate { max_surge, .. } if self.desired > 0 => {
+                self.desired.saturating_add(max_surge)
+            }
             _ => self.desired,
         }
     }

@@ -2,7 +2,11 @@ use super::*;
 use proptest::prelude::*;
 
 fn rolling_update(desired: i32, max_surge: i32, max_unavailable: i32) -> Rollout {
-    Rollout { desired, paused: false, strategy: RolloutStrategy::RollingUpdate { max_surge, max_unavailable } }
+    Rollout {
+        desired,
+        paused: false,
+        strategy: RolloutStrategy::RollingUpdate { max_surge, max_unavailable },
+    }
 }
 
 fn set(name: &str, is_new: bool, replicas: i32, available: i32) -> SetView {
@@ -105,7 +109,6 @@ fn any_rollout() -> impl proptest::strategy::Strategy<Value = Rollout> {
         rolling_update(desired, surge, unavailable)
     })
 }
-
 
 fn any_sets() -> impl proptest::strategy::Strategy<Value = Vec<SetView>> {
     proptest::collection::vec((0..12_i32, 0..12_i32), 1..4).prop_map(|sizes| {

@@ -40,7 +40,11 @@ pub fn fnv1a(bytes: &[u8]) -> u32 {
 
 /// A number as letters that never spell a word.
 pub fn safe_letters(number: u32) -> String {
-    number.to_string().bytes().map(|digit| char::from(SAFE_LETTERS[usize::from(digit) % SAFE_LETTERS.len()])).collect()
+    number
+        .to_string()
+        .bytes()
+        .map(|digit| char::from(SAFE_LETTERS[usize::from(digit) % SAFE_LETTERS.len()]))
+        .collect()
 }
 
 /// The oldest ReplicaSet whose template is the Deployment's, the hash label aside.
@@ -156,7 +160,8 @@ pub fn new_replica_set(
 
 /// The old sets that `revisionHistoryLimit` no longer keeps, oldest revision first.
 pub fn beyond_history(deployment: &Deployment, old: &[Arc<ReplicaSet>]) -> Vec<Arc<ReplicaSet>> {
-    let limit = deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(DEFAULT_HISTORY);
+    let limit =
+        deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(DEFAULT_HISTORY);
     let mut ended: Vec<_> = old
         .iter()
         .filter(|set| {

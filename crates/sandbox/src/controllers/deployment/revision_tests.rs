@@ -18,7 +18,12 @@ fn deployment(image: &str) -> Deployment {
 }
 
 fn owner() -> OwnerReference {
-    OwnerReference { name: "payments".into(), uid: "1".into(), controller: Some(true), ..OwnerReference::default() }
+    OwnerReference {
+        name: "payments".into(),
+        uid: "1".into(),
+        controller: Some(true),
+        ..OwnerReference::default()
+    }
 }
 
 fn ended(revision: i64) -> Arc<ReplicaSet> {
@@ -30,7 +35,8 @@ fn ended(revision: i64) -> Arc<ReplicaSet> {
 #[test]
 fn a_new_set_carries_the_hash_wherever_pods_are_told_apart_by_it() {
     let set = new_replica_set(&deployment("app:v1"), owner(), 2, 4, 1);
-    let hash = set.metadata.labels.as_ref().and_then(|labels| labels.get(TEMPLATE_HASH)).expect("label").clone();
+    let hash =
+        set.metadata.labels.as_ref().and_then(|labels| labels.get(TEMPLATE_HASH)).expect("label").clone();
     assert_eq!(set.metadata.name.as_deref(), Some(format!("payments-{hash}").as_str()));
     let spec = set.spec.expect("a spec");
     assert_eq!(spec.selector.match_labels.expect("labels").get(TEMPLATE_HASH), Some(&hash));

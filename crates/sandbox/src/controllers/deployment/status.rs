@@ -116,9 +116,12 @@ fn set_progressing(
         return None;
     }
     let progressing = match progress {
-        Progress::Created(set) => {
-            Some(new_condition(PROGRESSING, true, "NewReplicaSetCreated", &format!("Created new replica set \"{set}\"")))
-        }
+        Progress::Created(set) => Some(new_condition(
+            PROGRESSING,
+            true,
+            "NewReplicaSetCreated",
+            &format!("Created new replica set \"{set}\""),
+        )),
         _ if current_reason == "DeploymentPaused" => {
             let mut resumed = new_condition(PROGRESSING, true, "DeploymentResumed", "Deployment is resumed");
             resumed.status = "Unknown".to_owned();
@@ -132,9 +135,7 @@ fn set_progressing(
             Some(new_condition(PROGRESSING, true, "FoundNewReplicaSet", &message))
         }
         // A complete rollout whose pods went away again is not a rollout that hangs.
-        _ if current_reason == "NewReplicaSetAvailable"
-            && status.replicas == status.updated_replicas =>
-        {
+        _ if current_reason == "NewReplicaSetAvailable" && status.replicas == status.updated_replicas => {
             return None;
         }
         _ => None,
@@ -194,7 +195,9 @@ fn set_replica_failure(
             let message = failure.message.as_deref().unwrap_or_default();
             set_condition(status, new_condition(REPLICA_FAILURE, true, reason, message), now);
         }
-        None => status.conditions.get_or_insert_default().retain(|condition| condition.type_ != REPLICA_FAILURE),
+        None => {
+            status.conditions.get_or_insert_default().retain(|condition| condition.type_ != REPLICA_FAILURE)
+        }
     }
 }
 

@@ -18,7 +18,11 @@ fn deployment() -> Deployment {
 }
 
 fn rollout() -> Rollout {
-    Rollout { desired: 2, paused: false, strategy: RolloutStrategy::RollingUpdate { max_surge: 1, max_unavailable: 0 } }
+    Rollout {
+        desired: 2,
+        paused: false,
+        strategy: RolloutStrategy::RollingUpdate { max_surge: 1, max_unavailable: 0 },
+    }
 }
 
 fn replica_set(ready: i32) -> Arc<ReplicaSet> {

@@ -49,7 +49,8 @@ pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> 
     let slices = queue.clone();
     cluster.slices.on_change(move |change: &Change<'_, EndpointSlice>| {
         for slice in change.before.into_iter().chain(change.after) {
-            if let Some(service) = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME)) {
+            if let Some(service) = slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME))
+            {
                 let namespace = slice.metadata.namespace.clone().unwrap_or_default();
                 slices.add(ObjectKey::new(namespace, service.clone()));
             }
@@ -57,7 +58,8 @@ pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> 
     });
     let (nodes, known_services) = (queue.clone(), cluster.services.clone());
     cluster.nodes.on_change(move |change: &Change<'_, Node>| {
-        let zone = |node: Option<&Node>| node.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned());
+        let zone =
+            |node: Option<&Node>| node.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned());
         if zone(change.before) != zone(change.after) {
             known_services.list().iter().for_each(|service| nodes.add(ObjectKey::of(&service.metadata)));
         }

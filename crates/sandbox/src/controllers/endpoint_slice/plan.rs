@@ -64,7 +64,8 @@ pub fn groups_of_pods(service: &Service, pods: &[Arc<Pod>], zones: &Zones) -> Ve
     let mut groups: Vec<Group> = Vec::new();
     for pod in pods.iter().filter(|pod| !is_finished(pod)) {
         let Some((address, address_type)) = pod_address(pod) else { continue };
-        let ports: Vec<EndpointPort> = service_ports.iter().filter_map(|port| endpoint_port(port, pod)).collect();
+        let ports: Vec<EndpointPort> =
+            service_ports.iter().filter_map(|port| endpoint_port(port, pod)).collect();
         // A headless Service without ports still has names for its pods.
         if ports.is_empty() && !(headless && service_ports.is_empty()) {
             continue;
@@ -114,7 +115,8 @@ pub fn named_port(pod: &Pod, name: &str, protocol: &str) -> Option<i32> {
     let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
     let containers: Vec<&Container> = spec.containers.iter().chain(sidecars).collect();
     containers.iter().flat_map(|container| container.ports.iter().flatten()).find_map(|port| {
-        let matches = port.name.as_deref() == Some(name) && port.protocol.as_deref().unwrap_or("TCP") == protocol;
+        let matches =
+            port.name.as_deref() == Some(name) && port.protocol.as_deref().unwrap_or("TCP") == protocol;
         matches.then_some(port.container_port)
     })
 }
@@ -266,7 +268,8 @@ pub fn plan_slices(
             });
         }
     }
-    let surplus = existing.iter().filter(|slice| !kept.contains(slice.metadata.name.as_deref().unwrap_or_default()));
+    let surplus =
+        existing.iter().filter(|slice| !kept.contains(slice.metadata.name.as_deref().unwrap_or_default()));
     changes.delete = surplus.cloned().collect();
     changes
 }
@@ -291,7 +294,12 @@ fn labels(service: &Service, source: Source) -> BTreeMap<String, String> {
 }
 
 /// A name that depends only on the Service, the ports and what is taken: the same after a restart.
-fn new_name(service: &Service, address_type: &str, ports: &[EndpointPort], used: &mut BTreeSet<String>) -> String {
+fn new_name(
+    service: &Service,
+    address_type: &str,
+    ports: &[EndpointPort],
+    used: &mut BTreeSet<String>,
+) -> String {
     let service = service.metadata.name.as_deref().unwrap_or_default();
     let ports = serde_json::to_string(ports).unwrap_or_default();
     let mut attempt = 0_u32;

@@ -42,7 +42,8 @@ fn web() -> Service {
 #[test]
 fn an_endpoint_tells_readiness_termination_place_and_pod() {
     let leaving = pod(2, true, json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
-    let groups = groups_of_pods(&web(), &[pod(1, true, json!({})), leaving, pod(3, false, json!({}))], &zones());
+    let groups =
+        groups_of_pods(&web(), &[pod(1, true, json!({})), leaving, pod(3, false, json!({}))], &zones());
     assert_eq!(groups.len(), 1);
     assert_eq!(groups[0].ports[0].port, Some(8080));
     let conditions: Vec<_> = groups[0]
@@ -66,8 +67,12 @@ fn an_endpoint_tells_readiness_termination_place_and_pod() {
 
 #[test]
 fn a_named_port_is_each_pods_own() {
-    let other = pod(2, true, json!({"spec": {"containers": [
-        {"name": "app", "ports": [{"name": "web", "containerPort": 9090}]}]}}));
+    let other = pod(
+        2,
+        true,
+        json!({"spec": {"containers": [
+        {"name": "app", "ports": [{"name": "web", "containerPort": 9090}]}]}}),
+    );
     let without = pod(3, true, json!({"spec": {"containers": [{"name": "app"}]}}));
     let groups = groups_of_pods(&web(), &[pod(1, true, json!({})), other, without], &zones());
     let ports: Vec<_> = groups.iter().map(|group| (group.ports[0].port, group.endpoints.len())).collect();
@@ -146,10 +151,7 @@ fn endpoints_written_by_hand_are_mirrored() {
     assert_eq!(ready, [Some(true), Some(false)]);
     let changes = plan_slices(&web(), &owner(), Source::Endpoints, groups, &[]);
     let labels = changes.create[0].metadata.labels.as_ref().expect("labels");
-    assert_eq!(
-        labels.get(MANAGED_BY).map(String::as_str),
-        Some("endpointslicemirroring-controller.k8s.io")
-    );
+    assert_eq!(labels.get(MANAGED_BY).map(String::as_str), Some("endpointslicemirroring-controller.k8s.io"));
 }
 
 proptest! {
