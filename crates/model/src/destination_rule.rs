@@ -84,7 +84,7 @@ pub(crate) fn merge(namespace: &Name, mut rules: Vec<Declared>) -> Vec<Arc<Desti
     rules.sort_by(|a, b| (a.creation, &a.name).cmp(&(b.creation, &b.name)));
     let mut merged: Vec<DestinationRule> = Vec::new();
     for rule in rules {
-        let selector = rule.spec.workload_selector.as_ref().map(|selector| selector.labels.clone());
+        let selector = rule.spec.workload_selector.as_ref().map(|selector| selector.match_labels.clone());
         let same =
             |known: &&mut DestinationRule| known.selector == selector && known.visibility == rule.visibility;
         match merged.iter_mut().find(same) {
