@@ -156,11 +156,12 @@ impl SecretStore {
         self.changed();
     }
 
-    /// Forgets slots that nothing but this store holds, and returns their names.
-    pub fn collect(&self) -> Vec<Arc<str>> {
+    /// Forgets slots that nothing but this store holds, unless `keep` says otherwise, and returns
+    /// their names.
+    pub fn collect(&self, keep: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
         let mut unused = Vec::new();
         self.lock().retain(|name, slot| {
-            let used = Arc::strong_count(slot) > 1;
+            let used = Arc::strong_count(slot) > 1 || keep(name);
             if !used {
                 unused.push(Arc::clone(name));
             }

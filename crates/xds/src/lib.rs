@@ -3,6 +3,8 @@
 //! Subscriptions, versions, nonces and acknowledgements live here; what the resources say is other
 //! rooms' business, so nothing here knows a word of the mesh.
 
+pub mod client;
+pub mod descriptors;
 pub mod resource;
 pub mod server;
 
