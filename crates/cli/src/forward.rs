@@ -36,7 +36,12 @@ impl Forward {
                     .with_context(|| format!("cannot listen on {address}"))?,
             },
         };
-        Ok(Self { listener, pods: Api::namespaced(access.client.clone(), namespace), pod: pod.to_owned(), port })
+        Ok(Self {
+            listener,
+            pods: Api::namespaced(access.client.clone(), namespace),
+            pod: pod.to_owned(),
+            port,
+        })
     }
 
     /// The local address.
@@ -66,8 +71,10 @@ impl Forward {
 }
 
 async fn relay(mut local: TcpStream, pods: &Api<Pod>, pod: &str, port: u16) -> anyhow::Result<()> {
-    let mut forwarder =
-        pods.portforward(pod, &[port]).await.with_context(|| format!("cannot reach port {port} of pod {pod}"))?;
+    let mut forwarder = pods
+        .portforward(pod, &[port])
+        .await
+        .with_context(|| format!("cannot reach port {port} of pod {pod}"))?;
     let mut remote = forwarder.take_stream(port).context("the API server forwarded no stream")?;
     // Either side may close first; a reset is an ordinary end of a browser's connection.
     let _ = tokio::io::copy_bidirectional(&mut local, &mut remote).await;

@@ -95,7 +95,12 @@ pub async fn run(arguments: Arguments, options: &AccessOptions) -> anyhow::Resul
         _ => {
             let pod = access.control_plane_pods().await?.into_iter().find_map(|pod| pod.metadata.name);
             let pod = pod.context("the control plane's pod has no name")?;
-            Destination { namespace: access.istio_namespace.clone(), pod, port: 15014, path: "/debug".to_owned() }
+            Destination {
+                namespace: access.istio_namespace.clone(),
+                pod,
+                port: 15014,
+                path: "/debug".to_owned(),
+            }
         }
     };
     let local_port = (arguments.port != 0).then_some(arguments.port);
@@ -126,7 +131,10 @@ async fn find_add_on(access: &Access, add_on: &AddOn) -> anyhow::Result<Destinat
     let namespace = access.istio_namespace.clone();
     let pods = access.running_pods(&namespace, "app=mizzen-dashboard").await?;
     let Some(pod) = pods.into_iter().find_map(|pod| pod.metadata.name) else {
-        bail!("no pods found with selector {}, nor the built-in pages (app=mizzen-dashboard)", add_on.selector);
+        bail!(
+            "no pods found with selector {}, nor the built-in pages (app=mizzen-dashboard)",
+            add_on.selector
+        );
     };
     eprintln!("{} is not installed; this is the built-in page", add_on.name);
     Ok(Destination { namespace, pod, port: BUILT_IN_PORT, path: add_on.built_in.to_owned() })
@@ -135,8 +143,12 @@ async fn find_add_on(access: &Access, add_on: &AddOn) -> anyhow::Result<Destinat
 /// Asks the desktop to open `url`; a machine without one gets a hint instead.
 fn open_browser(url: &str) {
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let started =
-        Process::new(opener).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let started = Process::new(opener)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
     if started.is_err() {
         eprintln!("cannot open a browser here; open {url} in yours");
     }

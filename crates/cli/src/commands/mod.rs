@@ -2,6 +2,7 @@
 
 mod authn;
 mod dashboard;
+mod dashboard_server;
 mod proxy_config;
 mod proxy_status;
 mod version;
@@ -23,6 +24,9 @@ pub enum Command {
     /// Open a page: service graph, metrics, traces, a proxy
     #[command(visible_aliases = ["dash", "d"])]
     Dashboard(dashboard::Arguments),
+    /// Serve the built-in pages, as their pod does
+    #[command(name = "dashboard-server", hide = true)]
+    DashboardServer(dashboard_server::Arguments),
     /// Print the versions of this program, the control plane and the proxies
     Version(version::Arguments),
 }
@@ -34,6 +38,7 @@ pub fn run(command: Command, access: &AccessOptions) -> anyhow::Result<ExitCode>
         Command::ProxyConfig(arguments) => wait(proxy_config::run(arguments, access)),
         Command::Authn(arguments) => wait(authn::run(arguments, access)),
         Command::Dashboard(arguments) => wait(dashboard::run(arguments, access)),
+        Command::DashboardServer(arguments) => wait(dashboard_server::run(arguments)),
         Command::Version(arguments) => wait(version::run(arguments, access)),
     }
 }

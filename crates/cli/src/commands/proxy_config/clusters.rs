@@ -57,7 +57,8 @@ fn key(cluster: &Value) -> (&str, &str, u32, &str) {
 
 /// One row a cluster.
 pub fn table(clusters: &[Value]) -> Table {
-    let mut table = Table::new(5, ["SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"]);
+    let mut table =
+        Table::new(5, ["SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"]);
     for cluster in clusters {
         let parts = parts(text(cluster, "name"));
         let or_dash = |part: &str| if part.is_empty() { "-".to_owned() } else { part.to_owned() };

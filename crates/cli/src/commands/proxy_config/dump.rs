@@ -57,7 +57,12 @@ pub fn routes(dump: &Value) -> Vec<Value> {
 
 /// All endpoints by cluster.
 pub fn endpoints(dump: &Value) -> Vec<Value> {
-    collect(dump, "EndpointsConfigDump", &["static_endpoint_configs", "dynamic_endpoint_configs"], "endpoint_config")
+    collect(
+        dump,
+        "EndpointsConfigDump",
+        &["static_endpoint_configs", "dynamic_endpoint_configs"],
+        "endpoint_config",
+    )
 }
 
 /// All secrets, each entry whole (`name`, `secret`, and `state` ACTIVE or WARMING added).

@@ -25,12 +25,17 @@ pub struct Filter {
 pub fn select(clusters: &Value, filter: &Filter) -> Vec<Value> {
     let mut endpoints: Vec<Value> = list(clusters, "cluster_statuses")
         .iter()
-        .flat_map(|cluster| list(cluster, "host_statuses").iter().map(|host| endpoint(host, text(cluster, "name"))))
+        .flat_map(|cluster| {
+            list(cluster, "host_statuses").iter().map(|host| endpoint(host, text(cluster, "name")))
+        })
         .filter(|endpoint| {
             filter.address.as_deref().is_none_or(|address| text(endpoint, "address") == address)
                 && filter.port.is_none_or(|port| endpoint["port"].as_u64() == Some(port.into()))
                 && filter.cluster.as_deref().is_none_or(|cluster| text(endpoint, "cluster") == cluster)
-                && filter.status.as_deref().is_none_or(|status| text(endpoint, "status").eq_ignore_ascii_case(status))
+                && filter
+                    .status
+                    .as_deref()
+                    .is_none_or(|status| text(endpoint, "status").eq_ignore_ascii_case(status))
         })
         .collect();
     endpoints.sort_by(|left, right| key(left).cmp(&key(right)));
@@ -82,7 +87,8 @@ pub fn from_config_dump(dump: &Value) -> Table {
     for assignment in dump::endpoints(dump) {
         for group in list(&assignment, "endpoints") {
             let part = |name| group["locality"][name].as_str().filter(|part| !part.is_empty());
-            let locality: Vec<&str> = ["region", "zone", "sub_zone"].iter().filter_map(|name| part(name)).collect();
+            let locality: Vec<&str> =
+                ["region", "zone", "sub_zone"].iter().filter_map(|name| part(name)).collect();
             for host in list(group, "lb_endpoints") {
                 let status = host["health_status"].as_str().unwrap_or("UNKNOWN").to_owned();
                 let name = display(&address(&host["endpoint"]["address"]));

@@ -96,8 +96,9 @@ pub fn table(listeners: &[Value], verbose: bool) -> Table {
     }
     let mut table = Table::new(1, ["ADDRESSES", "PORT", "MATCH", "DESTINATION"]);
     for listener in listeners {
-        let mut rows: Vec<(String, String)> =
-            filter_chains(listener).map(|chain| (describe_destination(chain), describe_chain_match(chain))).collect();
+        let mut rows: Vec<(String, String)> = filter_chains(listener)
+            .map(|chain| (describe_destination(chain), describe_chain_match(chain)))
+            .collect();
         rows.sort_by(|left, right| right.0.cmp(&left.0));
         for (destination, matched) in rows {
             table.row([address(listener).to_owned(), port_cell(listener), matched, destination]);
@@ -121,11 +122,15 @@ fn describe_chain_match(chain: &Value) -> String {
     let protocols = words("application_protocols");
     if !protocols.is_empty() {
         let known = KNOWN_PROTOCOLS.iter().find(|(set, _)| *set == protocols.as_slice());
-        parts.push(known.map_or_else(|| format!("App: {}", protocols.join(",")), |(_, name)| (*name).to_owned()));
+        parts.push(
+            known.map_or_else(|| format!("App: {}", protocols.join(",")), |(_, name)| (*name).to_owned()),
+        );
     }
     let ranges: Vec<String> = list(matched, "prefix_ranges")
         .iter()
-        .map(|range| format!("{}/{}", text(range, "address_prefix"), range["prefix_len"].as_u64().unwrap_or_default()))
+        .map(|range| {
+            format!("{}/{}", text(range, "address_prefix"), range["prefix_len"].as_u64().unwrap_or_default())
+        })
         .collect();
     let port = matched["destination_port"].as_u64();
     match (ranges.is_empty(), port) {
@@ -170,11 +175,18 @@ fn describe_inline_routes(configuration: &Value) -> String {
     let described: Vec<String> = hosts
         .iter()
         .map(|host| {
-            let domains: Vec<&str> =
-                list(host, "domains").iter().filter_map(Value::as_str).filter(|domain| *domain != "*").collect();
+            let domains: Vec<&str> = list(host, "domains")
+                .iter()
+                .filter_map(Value::as_str)
+                .filter(|domain| *domain != "*")
+                .collect();
             let routes: Vec<String> =
                 list(host, "routes").iter().map(|route| describe_match(&route["match"])).collect();
-            if domains.is_empty() { routes.join(", ") } else { format!("{} {}", domains.join("/"), routes.join(", ")) }
+            if domains.is_empty() {
+                routes.join(", ")
+            } else {
+                format!("{} {}", domains.join("/"), routes.join(", "))
+            }
         })
         .collect();
     format!("Inline Route: {}", described.join("; "))

@@ -3,7 +3,7 @@
 
 mod bootstrap;
 mod clusters;
-mod dump;
+pub(super) mod dump;
 mod endpoints;
 mod listeners;
 mod routes;
@@ -132,11 +132,14 @@ pub async fn run(arguments: Arguments, options: &AccessOptions) -> anyhow::Resul
         }
         Resource::Route { target, filter } => {
             let dump = target.config_dump(options).await?;
-            target.print(routes::select(&dump, &filter), |found| Ok(routes::table(found, filter.verbose).render()))?
+            target.print(routes::select(&dump, &filter), |found| {
+                Ok(routes::table(found, filter.verbose).render())
+            })?
         }
         Resource::Endpoint { target, filter } => {
             let clusters = target.admin(options, "/clusters?format=json").await?;
-            target.print(endpoints::select(&clusters, &filter), |found| Ok(endpoints::table(found).render()))?
+            target
+                .print(endpoints::select(&clusters, &filter), |found| Ok(endpoints::table(found).render()))?
         }
         Resource::Secret { target } => {
             let dump = target.config_dump(options).await?;
@@ -231,13 +234,15 @@ impl Target {
             if file.as_os_str() == "-" {
                 std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
             } else {
-                text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                text = std::fs::read_to_string(file)
+                    .with_context(|| format!("cannot read {}", file.display()))?;
             }
             return serde_json::from_str(&text).context("the file is not a configuration dump in JSON");
         }
         let (access, name, namespace) = self.locate(options).await?;
         let body = access.get(&namespace, &name, self.proxy_admin_port, path).await?;
-        serde_json::from_slice(&body).with_context(|| format!("pod {name}.{namespace} did not answer with JSON"))
+        serde_json::from_slice(&body)
+            .with_context(|| format!("pod {name}.{namespace} did not answer with JSON"))
     }
 
     /// Prints `resources` whole, or as the table that `short` makes of them.

@@ -15,7 +15,8 @@ pub fn table(secrets: &[Value], now: Timestamp) -> Table {
     );
     for entry in secrets {
         for (kind, pem) in bundles(&entry["secret"]) {
-            let mut row = vec![text(entry, "name").to_owned(), kind.to_owned(), text(entry, "state").to_owned()];
+            let mut row =
+                vec![text(entry, "name").to_owned(), kind.to_owned(), text(entry, "state").to_owned()];
             row.extend(certificate_cells(&pem, now));
             table.row(row);
         }

@@ -46,8 +46,13 @@ fn clusters_split_their_names_and_name_their_destination_rule() {
         lines[0],
         "SERVICE FQDN                           PORT     SUBSET     DIRECTION     TYPE       DESTINATION RULE"
     );
-    assert_eq!(lines[1], "BlackHoleCluster                       -        -          -             STATIC     ");
-    assert!(lines[2].starts_with("payments.default.svc.cluster.local     80       v1         outbound      EDS "));
+    assert_eq!(
+        lines[1],
+        "BlackHoleCluster                       -        -          -             STATIC     "
+    );
+    assert!(
+        lines[2].starts_with("payments.default.svc.cluster.local     80       v1         outbound      EDS ")
+    );
     assert!(lines[2].ends_with("payments.default"));
 }
 
@@ -59,7 +64,13 @@ fn routes_leave_out_passthrough_and_shorten_domains() {
     let cells: Vec<&str> = lines[1].split("     ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     assert_eq!(
         cells,
-        ["80", "payments.default.svc.cluster.local:80", "payments, payments.default + 1 more...", "/*", "payments.default"]
+        [
+            "80",
+            "payments.default.svc.cluster.local:80",
+            "payments, payments.default + 1 more...",
+            "/*",
+            "payments.default"
+        ]
     );
 }
 
@@ -80,6 +91,8 @@ fn endpoints_show_health_and_ejection() {
     let text = endpoints::table(&endpoints::select(&clusters, &endpoints::Filter::default())).render();
     assert_eq!(
         text.lines().nth(1),
-        Some("10.244.0.9:8080     HEALTHY     FAILED            outbound|80||payments.default.svc.cluster.local")
+        Some(
+            "10.244.0.9:8080     HEALTHY     FAILED            outbound|80||payments.default.svc.cluster.local"
+        )
     );
 }
