@@ -37,7 +37,11 @@ pub struct ServerConfig {
 
 impl ServerConfig {
     /// A configuration with every default.
-    pub fn new(state: PathBuf, listeners: Vec<TcpListener>, node_runtime: Arc<dyn NodeRuntime>) -> ServerConfig {
+    pub fn new(
+        state: PathBuf,
+        listeners: Vec<TcpListener>,
+        node_runtime: Arc<dyn NodeRuntime>,
+    ) -> ServerConfig {
         ServerConfig {
             state,
             listeners,

@@ -31,12 +31,17 @@ impl FieldError {
     }
 
     pub fn wrong_type(field: impl Into<String>, got: &str, detail: impl AsRef<str>) -> FieldError {
-        FieldError::new(field, "FieldValueTypeInvalid", format!("Invalid value: {got:?}: {}", detail.as_ref()))
+        FieldError::new(
+            field,
+            "FieldValueTypeInvalid",
+            format!("Invalid value: {got:?}: {}", detail.as_ref()),
+        )
     }
 
     pub fn not_supported(field: impl Into<String>, value: &Value, supported: &[&str]) -> FieldError {
         let supported: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
-        let message = format!("Unsupported value: {}: supported values: {}", shown(value), supported.join(", "));
+        let message =
+            format!("Unsupported value: {}: supported values: {}", shown(value), supported.join(", "));
         FieldError::new(field, "FieldValueNotSupported", message)
     }
 
@@ -185,12 +190,12 @@ impl ApiError {
     }
 
     pub fn namespace_terminating(what: Named<'_>, namespace: &str) -> ApiError {
-        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
         let mut error = ApiError::forbidden(what, &why);
         if let Some(details) = &mut error.details {
             let message = format!("namespace {namespace} is being terminated");
-            let cause =
-                json!([{"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}]);
+            let cause = json!([{"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}]);
             crate::object::set(details, &["causes"], cause);
         }
         error
@@ -210,7 +215,11 @@ impl ApiError {
     }
 
     pub fn method_not_allowed() -> ApiError {
-        ApiError::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        ApiError::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
     }
 
     pub fn not_acceptable() -> ApiError {
@@ -219,7 +228,9 @@ impl ApiError {
     }
 
     pub fn unsupported_media_type(offered: &str) -> ApiError {
-        let message = format!("the body of the request was in an unknown format - accepted media types include: {offered}");
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: {offered}"
+        );
         ApiError::new(415, "UnsupportedMediaType", message)
     }
 

@@ -128,7 +128,8 @@ pub(crate) fn has_finalizer(object: &Value, finalizer: &str) -> bool {
 /// Adds a finalizer if it is not there.
 pub(crate) fn add_finalizer(object: &mut Value, finalizer: &str) {
     if !has_finalizer(object, finalizer) {
-        let list = map_mut(object, &["metadata"]).entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
+        let list =
+            map_mut(object, &["metadata"]).entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
         match list {
             Value::Array(list) => list.push(finalizer.into()),
             other => *other = Value::Array(vec![finalizer.into()]),

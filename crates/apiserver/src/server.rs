@@ -40,7 +40,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The state folder cannot be read or written.
-    #[error("cannot use the state folder {path}: {source}; check that it is writable and that the disk is not full")]
+    #[error(
+        "cannot use the state folder {path}: {source}; check that it is writable and that the disk is not full"
+    )]
     State {
         /// The file or folder.
         path: String,
@@ -66,7 +68,9 @@ pub enum StartError {
 impl From<JournalError> for StartError {
     fn from(error: JournalError) -> StartError {
         match error {
-            JournalError::Io { path, source } => StartError::State { path: path.display().to_string(), source },
+            JournalError::Io { path, source } => {
+                StartError::State { path: path.display().to_string(), source }
+            }
             JournalError::Damaged { path, reason } => {
                 StartError::Damaged { path: path.display().to_string(), reason }
             }
@@ -109,7 +113,8 @@ impl ApiServer {
         let connections = TaskTracker::new();
         let mut background = vec![tokio::spawn(garbage::run(api.clone(), trail))];
         for listener in config.listeners {
-            let unusable = |error: std::io::Error| StartError::Listener(format!("a listener cannot be used: {error}"));
+            let unusable =
+                |error: std::io::Error| StartError::Listener(format!("a listener cannot be used: {error}"));
             listener.set_nonblocking(true).map_err(unusable)?;
             let listener = TcpListener::from_std(listener).map_err(unusable)?;
             let acceptor = TlsAcceptor::from(serving.tls.clone());
@@ -121,7 +126,8 @@ impl ApiServer {
 
 fn stored_admin_token(config: &ServerConfig) -> Result<String, StartError> {
     let path = config.state.join("admin.token");
-    let fresh = || Ok(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()).into_bytes());
+    let fresh =
+        || Ok(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()).into_bytes());
     let bytes = state::load_or_create(&path, fresh)?;
     let token = String::from_utf8_lossy(&bytes).trim().to_owned();
     if token.is_empty() || token.chars().any(|c| !c.is_ascii_graphic()) {
@@ -175,7 +181,10 @@ impl RunningApiServer {
         self.api.stopping.cancel();
         self.connections.close();
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
-            tracing::warn!(left = self.connections.len(), "connections are still open after the drain and are cut");
+            tracing::warn!(
+                left = self.connections.len(),
+                "connections are still open after the drain and are cut"
+            );
         }
         self.api.store.flush().await;
     }
@@ -241,7 +250,10 @@ async fn serve(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
     let io = TokioIo::new(stream);
     let outcome = if is_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(1000);
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Duration::from_secs(30))
+            .max_concurrent_streams(1000);
         let connection = builder.serve_connection(io, handler);
         tokio::pin!(connection);
         tokio::select! {

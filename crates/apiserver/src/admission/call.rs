@@ -54,14 +54,19 @@ pub(super) async fn call(api: &Api, webhook: &Value, question: &Value) -> Result
         Some("AdmissionReview") => {}
         _ => return Err(format!("{url:?} did not answer with an AdmissionReview")),
     }
-    answer.get("response").filter(|response| response.is_object()).cloned().ok_or_else(|| format!("{url:?} answered without a response"))
+    answer
+        .get("response")
+        .filter(|response| response.is_object())
+        .cloned()
+        .ok_or_else(|| format!("{url:?} answered without a response"))
 }
 
 fn destination(api: &Api, webhook: &Value, seconds: i64) -> Result<Destination, String> {
     if let Some(url) = text(webhook, &["clientConfig", "url"]) {
         return from_url(url, seconds);
     }
-    let service = at(webhook, &["clientConfig", "service"]).ok_or("the webhook has neither url nor service")?;
+    let service =
+        at(webhook, &["clientConfig", "service"]).ok_or("the webhook has neither url nor service")?;
     let (namespace, name) = (text_or_empty(service, &["namespace"]), text_or_empty(service, &["name"]));
     let port = integer(service, &["port"]).unwrap_or(443);
     let path = match text_or_empty(service, &["path"]) {
@@ -71,7 +76,8 @@ fn destination(api: &Api, webhook: &Value, seconds: i64) -> Result<Destination, 
     let server_name = format!("{name}.{namespace}.svc");
     let path = format!("{path}?timeout={seconds}s");
     let url = format!("https://{server_name}:{port}{path}");
-    let addresses = endpoints(api, namespace, name, port).map_err(|reason| format!("Post {url:?}: {reason}"))?;
+    let addresses =
+        endpoints(api, namespace, name, port).map_err(|reason| format!("Post {url:?}: {reason}"))?;
     let turn = api.webhooks.turn.fetch_add(1, Ordering::Relaxed);
     let address = addresses
         .get(turn % addresses.len().max(1))
@@ -80,7 +86,8 @@ fn destination(api: &Api, webhook: &Value, seconds: i64) -> Result<Destination, 
 }
 
 fn from_url(url: &str, seconds: i64) -> Result<Destination, String> {
-    let parsed: http::Uri = url.parse().map_err(|error| format!("the webhook's url {url:?} is not valid: {error}"))?;
+    let parsed: http::Uri =
+        url.parse().map_err(|error| format!("the webhook's url {url:?} is not valid: {error}"))?;
     if parsed.scheme_str() != Some("https") {
         return Err(format!("the webhook's url {url:?} must begin with https://"));
     }
@@ -106,7 +113,9 @@ fn endpoints(api: &Api, namespace: &str, name: &str, port: i64) -> Result<Vec<So
     let port_name = text_or_empty(service_port, &["name"]);
     let (slices, _) = api.store.list("discovery.k8s.io/endpointslices", Some(namespace));
     let mut found = Vec::new();
-    for slice in slices.iter().filter(|slice| label(&slice.object, "kubernetes.io/service-name") == Some(name)) {
+    for slice in
+        slices.iter().filter(|slice| label(&slice.object, "kubernetes.io/service-name") == Some(name))
+    {
         let number = items(&slice.object, &["ports"])
             .iter()
             .find(|port| text_or_empty(port, &["name"]) == port_name)
@@ -132,8 +141,11 @@ fn client_config(webhook: &Value) -> Result<Arc<ClientConfig>, String> {
         .map_err(|error| format!("the webhook's caBundle is not base64: {error}"))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| format!("the webhook's caBundle is not PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("the webhook's caBundle holds a broken certificate: {error}"))?;
+        let certificate =
+            certificate.map_err(|error| format!("the webhook's caBundle is not PEM: {error}"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("the webhook's caBundle holds a broken certificate: {error}"))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
@@ -144,33 +156,37 @@ fn client_config(webhook: &Value) -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config))
 }
 
-async fn exchange(destination: &Destination, tls: Arc<ClientConfig>, question: &Value) -> Result<Value, String> {
+async fn exchange(
+    destination: &Destination,
+    tls: Arc<ClientConfig>,
+    question: &Value,
+) -> Result<Value, String> {
     let name = ServerName::try_from(destination.server_name.clone()).map_err(|error| error.to_string())?;
     let stream = TcpStream::connect(&destination.address).await.map_err(|error| error.to_string())?;
     let stream = TlsConnector::from(tls).connect(name, stream).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let request = http::Request::post(&destination.path)
         .header(HOST, &destination.server_name)
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(question.to_string())))
         .map_err(|error| error.to_string())?;
-    let asked = async {
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| error.to_string())?;
-        if !status.is_success() {
-            return Err(format!("the server answered {status}: {}", String::from_utf8_lossy(&body.to_bytes()).trim()));
+    // Ends by itself when the sender is dropped.
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to a webhook ended");
         }
-        serde_json::from_slice(&body.to_bytes()).map_err(|error| format!("the answer is not JSON: {error}"))
-    };
-    // The connection is driven as long as the exchange takes, and closed with it.
-    tokio::pin!(connection);
-    tokio::select! {
-        answer = asked => answer,
-        closed = &mut connection => match closed {
-            Ok(()) => Err("the connection was closed before the answer".to_owned()),
-            Err(error) => Err(error.to_string()),
-        },
+    });
+    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let status = response.status();
+    let body =
+        Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| error.to_string())?;
+    if !status.is_success() {
+        return Err(format!(
+            "the server answered {status}: {}",
+            String::from_utf8_lossy(&body.to_bytes()).trim()
+        ));
     }
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| format!("the answer is not JSON: {error}"))
 }

@@ -83,8 +83,7 @@ fn rule_matches(review: &Review<'_>, rule: &Value, version: &str) -> bool {
     let is_listed = items(rule, &["resources"]).iter().filter_map(Value::as_str).any(|pattern| {
         let (plural, subresource) = pattern.split_once('/').unwrap_or((pattern, ""));
         let plural_fits = plural == "*" || plural == resource.plural;
-        let subresource_fits =
-            subresource == review.subresource || subresource == "*" || (pattern == "*/*");
+        let subresource_fits = subresource == review.subresource || subresource == "*" || (pattern == "*/*");
         plural_fits && subresource_fits
     });
     scope

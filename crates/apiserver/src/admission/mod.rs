@@ -68,7 +68,9 @@ async fn ask_to_mutate(
     warnings: &mut Vec<String>,
 ) -> Result<bool, ApiError> {
     let Some(response) = ask(api, review, hook, &mutated.object, warnings).await? else { return Ok(false) };
-    let Some(patch) = text(&response, &["patch"]).filter(|_| !mutated.object.is_null()) else { return Ok(false) };
+    let Some(patch) = text(&response, &["patch"]).filter(|_| !mutated.object.is_null()) else {
+        return Ok(false);
+    };
     let patched = patched(hook, &mutated.object, patch, text_or_empty(&response, &["patchType"]));
     match patched {
         Ok(patched) => {
@@ -89,11 +91,16 @@ fn patched(hook: &Hook, object: &Value, patch: &str, kind: &str) -> Result<Value
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(patch)
         .map_err(|error| format!("the patch is not base64: {error}"))?;
-    let operations: Value = serde_json::from_slice(&bytes).map_err(|error| format!("the patch is not JSON: {error}"))?;
+    let operations: Value =
+        serde_json::from_slice(&bytes).map_err(|error| format!("the patch is not JSON: {error}"))?;
     let mut patched = crate::patch::json_patch(object, &operations).map_err(|error| error.message)?;
     for identity in [&["metadata", "name"][..], &["metadata", "namespace"], &["metadata", "uid"], &["kind"]] {
         if at(&patched, identity) != at(object, identity) {
-            return Err(format!("webhook {} changed {}, which identifies the object", hook.name(), identity.join(".")));
+            return Err(format!(
+                "webhook {} changed {}, which identifies the object",
+                hook.name(),
+                identity.join(".")
+            ));
         }
     }
     object::set(&mut patched, &["apiVersion"], text_or_empty(object, &["apiVersion"]));
@@ -141,10 +148,16 @@ async fn ask(
     let question = question(review, hook, object, &id);
     let response = match call::call(api, &hook.webhook, &question).await {
         Ok(response) => response,
-        Err(reason) => return fail_or_ignore(hook, &format!("failed to call webhook: {reason}")).map(|()| None),
+        Err(reason) => {
+            return fail_or_ignore(hook, &format!("failed to call webhook: {reason}")).map(|()| None);
+        }
     };
     if text(&response, &["uid"]) != Some(&id) {
-        return fail_or_ignore(hook, "the response is not to the request that was sent: response.uid differs").map(|()| None);
+        return fail_or_ignore(
+            hook,
+            "the response is not to the request that was sent: response.uid differs",
+        )
+        .map(|()| None);
     }
     let said = object::items(&response, &["warnings"]).iter().filter_map(Value::as_str);
     warnings.extend(said.map(str::to_owned));
@@ -164,7 +177,11 @@ async fn ask(
 /// What becomes of a change when a webhook cannot be asked.
 fn fail_or_ignore(hook: &Hook, reason: &str) -> Result<(), ApiError> {
     if text(&hook.webhook, &["failurePolicy"]) == Some("Ignore") {
-        tracing::warn!(webhook = hook.name(), reason, "failed calling webhook; ignored as its failurePolicy says");
+        tracing::warn!(
+            webhook = hook.name(),
+            reason,
+            "failed calling webhook; ignored as its failurePolicy says"
+        );
         return Ok(());
     }
     Err(ApiError::internal(format!("failed calling webhook {:?}: {reason}", hook.name())))
@@ -174,7 +191,8 @@ fn fail_or_ignore(hook: &Hook, reason: &str) -> Result<(), ApiError> {
 fn question(review: &Review<'_>, hook: &Hook, object: &Value, id: &str) -> Value {
     let resource = review.resource;
     let kind = |version: &str| json!({"group": resource.group, "version": version, "kind": resource.kind});
-    let plural = |version: &str| json!({"group": resource.group, "version": version, "resource": resource.plural});
+    let plural =
+        |version: &str| json!({"group": resource.group, "version": version, "resource": resource.plural});
     let in_version = |object: &Value| {
         let mut object = object.clone();
         if resource.custom.is_some() && object.is_object() {

@@ -30,7 +30,9 @@ pub(crate) fn admit(api: &Api, resource: &Arc<Resource>, pod: &mut Value) -> Res
     let namespace = object::namespace(pod).to_owned();
     let name = object::name(pod).to_owned();
     let stored = api.store.get("/serviceaccounts", &namespace, &account).ok_or_else(|| {
-        let why = format!("error looking up service account {namespace}/{account}: serviceaccount {account:?} not found");
+        let why = format!(
+            "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
+        );
         ApiError::forbidden(resource.named(&name), &why)
     })?;
     set(pod, &["spec", "serviceAccountName"], account.as_str());
@@ -62,9 +64,9 @@ fn mount(pod: &mut Value) {
     let mut mounted = false;
     for list in ["initContainers", "containers"] {
         crate::defaults::each(pod, &["spec", list], |container| {
-            let has = items(container, &["volumeMounts"])
-                .iter()
-                .any(|mount| text(mount, &["mountPath"]).map(|path| path.trim_end_matches('/')) == Some(MOUNT_PATH));
+            let has = items(container, &["volumeMounts"]).iter().any(|mount| {
+                text(mount, &["mountPath"]).map(|path| path.trim_end_matches('/')) == Some(MOUNT_PATH)
+            });
             if !has {
                 let mut mounts = items(container, &["volumeMounts"]).to_vec();
                 mounts.push(json!({"name": volume, "readOnly": true, "mountPath": MOUNT_PATH}));

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject as _;
@@ -59,12 +59,13 @@ pub(crate) fn serving(folder: &Path, names: &[String]) -> Result<Serving, StartE
 
     let authority = CertificateDer::from_pem_slice(authority_pem.as_bytes()).map_err(failed)?;
     let private = PrivateKeyDer::from_pem_slice(serving_key.serialize_pem().as_bytes()).map_err(failed)?;
-    let mut tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(failed)?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone(), authority], private)
-        .map_err(failed)?;
+    let mut tls =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone(), authority], private)
+            .map_err(failed)?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Serving { authority_pem, tls: Arc::new(tls) })
 }

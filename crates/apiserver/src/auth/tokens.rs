@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -59,13 +61,15 @@ impl Tokens {
     pub fn load(folder: &Path, admin_token: &str) -> Result<Tokens, StartError> {
         let path = folder.join("service-account.key");
         let fresh = || {
-            let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-                .map_err(|error| StartError::Certificate(error.to_string()))?;
+            let document =
+                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                    .map_err(|error| StartError::Certificate(error.to_string()))?;
             Ok(document.as_ref().to_vec())
         };
         let bytes = state::load_or_create(&path, fresh)?;
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &bytes)
-            .map_err(|error| StartError::Damaged { path: path.display().to_string(), reason: error.to_string() })?;
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &bytes).map_err(|error| {
+            StartError::Damaged { path: path.display().to_string(), reason: error.to_string() }
+        })?;
         let key_id = URL_SAFE_NO_PAD.encode(Sha256::digest(key.public_key().as_ref()));
         Ok(Tokens { admin_digest: Sha256::digest(admin_token).into(), key, key_id })
     }
@@ -103,8 +107,11 @@ impl Tokens {
             "sub": format!("system:serviceaccount:{}:{}", request.namespace, request.account),
         });
         let header = json!({"alg": "ES256", "kid": self.key_id});
-        let signed =
-            format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let signed = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header.to_string()),
+            URL_SAFE_NO_PAD.encode(claims.to_string())
+        );
         let signature = self
             .key
             .sign(&SystemRandom::new(), signed.as_bytes())
@@ -115,7 +122,8 @@ impl Tokens {
     /// Checks signature, times, audiences, and that the account and what the token is bound to still exist.
     pub fn verify(&self, store: &Store, token: &str, audiences: &[String]) -> Result<Verified, String> {
         let (signed, signature) = token.rsplit_once('.').ok_or("the token is not a JSON Web Token")?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "the token's signature is not base64url")?;
+        let signature =
+            URL_SAFE_NO_PAD.decode(signature).map_err(|_| "the token's signature is not base64url")?;
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key().as_ref())
             .verify(signed.as_bytes(), &signature)
             .map_err(|_| "the token is not signed by this server")?;
@@ -126,12 +134,15 @@ impl Tokens {
         if integer(&claims, &["exp"]).is_none_or(|expires| expires <= now) {
             return Err("service account token has expired".to_owned());
         }
-        let wanted: Vec<String> = if audiences.is_empty() { vec![ISSUER.to_owned()] } else { audiences.to_vec() };
+        let wanted: Vec<String> =
+            if audiences.is_empty() { vec![ISSUER.to_owned()] } else { audiences.to_vec() };
         let granted: Vec<&str> = items(&claims, &["aud"]).iter().filter_map(Value::as_str).collect();
         let common: Vec<String> =
             wanted.into_iter().filter(|audience| granted.contains(&audience.as_str())).collect();
         if common.is_empty() {
-            return Err(format!("token audiences {granted:?} is invalid for the target audiences {audiences:?}"));
+            return Err(format!(
+                "token audiences {granted:?} is invalid for the target audiences {audiences:?}"
+            ));
         }
         let user = bearer(store, &claims)?;
         Ok(Verified { user, audiences: common })
@@ -141,7 +152,8 @@ impl Tokens {
     pub fn key_set(&self) -> Value {
         // An uncompressed point: 0x04, x, y.
         let point = self.key.public_key().as_ref();
-        let coordinate = |range| point.get(range).map(|bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default();
+        let coordinate =
+            |range| point.get(range).map(|bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default();
         json!({"keys": [{
             "use": "sig",
             "kty": "EC",

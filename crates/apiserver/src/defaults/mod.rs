@@ -27,7 +27,9 @@ pub(crate) fn apply(resource: &Resource, object: &mut Value, old: Option<&Value>
         "discovery.k8s.io/endpointslices" => endpoint_slice(object),
         "autoscaling/horizontalpodautoscalers" => set_default(object, &["spec", "minReplicas"], 1),
         "networking.k8s.io/networkpolicies" => network_policy(object),
-        "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => binding(object),
+        "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => {
+            binding(object)
+        }
         "admissionregistration.k8s.io/mutatingwebhookconfigurations" => webhooks(object, true),
         "admissionregistration.k8s.io/validatingwebhookconfigurations" => webhooks(object, false),
         _ => {}
@@ -55,7 +57,8 @@ fn secret(object: &mut Value) {
     if let Some(Value::Object(plain)) = object::remove(object, &["stringData"]) {
         use base64::Engine as _;
         for (key, value) in plain {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
+            let encoded =
+                base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
             set(object, &["data", &key], encoded);
         }
     }

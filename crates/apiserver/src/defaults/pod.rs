@@ -29,7 +29,9 @@ fn tolerations(object: &mut Value) {
             .any(|found| text(found, &["key"]) == Some(key) || text_or_empty(found, &["key"]).is_empty());
         if !present {
             let mut all = items(object, &["spec", "tolerations"]).to_vec();
-            all.push(json!({"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300}));
+            all.push(
+                json!({"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300}),
+            );
             set(object, &["spec", "tolerations"], all);
         }
     }
@@ -93,6 +95,14 @@ fn container(container: &mut Value) {
             http_get(hook);
         }
     }
+    for kind in ["limits", "requests"] {
+        // Typed clients read quantities as text only.
+        for (resource, amount) in object::map(container, &["resources", kind]).cloned().unwrap_or_default() {
+            if amount.is_number() {
+                set(container, &["resources", kind, &resource], amount.to_string());
+            }
+        }
+    }
     let requested = object::map(container, &["resources", "limits"]).cloned().unwrap_or_default();
     for (resource, amount) in requested {
         set_default(container, &["resources", "requests", &resource], amount);
@@ -132,7 +142,8 @@ fn volume(volume: &mut Value) {
         }
         each(source, &["downwardAPI", "items"], downward_item);
     });
-    let sources = object::map(volume, &[]).is_some_and(|fields| fields.len() == 1 && fields.contains_key("name"));
+    let sources =
+        object::map(volume, &[]).is_some_and(|fields| fields.len() == 1 && fields.contains_key("name"));
     if sources {
         set(volume, &["emptyDir"], json!({}));
     }
@@ -148,7 +159,8 @@ fn downward_item(item: &mut Value) {
 fn quality(pod: &Value) -> &'static str {
     let mut any = false;
     let mut all = true;
-    for container in items(pod, &["spec", "containers"]).iter().chain(items(pod, &["spec", "initContainers"])) {
+    for container in items(pod, &["spec", "containers"]).iter().chain(items(pod, &["spec", "initContainers"]))
+    {
         for resource in ["cpu", "memory"] {
             let limit = at(container, &["resources", "limits", resource]);
             let request = at(container, &["resources", "requests", resource]);

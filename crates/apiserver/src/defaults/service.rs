@@ -100,7 +100,9 @@ pub(crate) fn allocate(api: &Api, service: &mut Value, old: Option<&Value>) -> R
     let wanted = text_or_empty(service, &["spec", "clusterIP"]).to_owned();
     let address = match wanted.as_str() {
         "" => free_address(api.service_range, &taken_addresses(&others))
-            .ok_or_else(|| ApiError::internal("the range of service addresses is used up; delete Services or widen it"))?
+            .ok_or_else(|| {
+                ApiError::internal("the range of service addresses is used up; delete Services or widen it")
+            })?
             .to_string(),
         "None" => wanted,
         _ if old.is_some_and(|old| text(old, &["spec", "clusterIP"]) == Some(&wanted)) => wanted,
@@ -112,10 +114,14 @@ pub(crate) fn allocate(api: &Api, service: &mut Value, old: Option<&Value>) -> R
                 .map_err(|_| refuse("must be a valid IP address, (e.g. 10.9.8.7)".to_owned()))?;
             if !api.service_range.contains(&address) {
                 let range = api.service_range;
-                return Err(refuse(format!("failed to allocate IP {address}: the provided IP is not in the valid range. The range of valid IPs is {range}")));
+                return Err(refuse(format!(
+                    "failed to allocate IP {address}: the provided IP is not in the valid range. The range of valid IPs is {range}"
+                )));
             }
             if taken_addresses(&others).contains(&address) {
-                return Err(refuse(format!("failed to allocate IP {address}: provided IP is already allocated")));
+                return Err(refuse(format!(
+                    "failed to allocate IP {address}: provided IP is already allocated"
+                )));
             }
             wanted
         }
@@ -140,7 +146,10 @@ fn others(api: &Api, service: &Value) -> Vec<std::sync::Arc<crate::store::Stored
 }
 
 fn taken_addresses(services: &[std::sync::Arc<crate::store::Stored>]) -> HashSet<Ipv4Addr> {
-    services.iter().filter_map(|service| text(&service.object, &["spec", "clusterIP"])?.parse().ok()).collect()
+    services
+        .iter()
+        .filter_map(|service| text(&service.object, &["spec", "clusterIP"])?.parse().ok())
+        .collect()
 }
 
 /// The lowest address that is free, those kept back last.
@@ -152,7 +161,10 @@ fn free_address(range: Ipv4Net, taken: &HashSet<Ipv4Addr>) -> Option<Ipv4Addr> {
     usual.chain(kept_back).map(Ipv4Addr::from).find(|address| !taken.contains(address))
 }
 
-fn allocate_node_ports(others: &[std::sync::Arc<crate::store::Stored>], service: &mut Value) -> Result<(), FieldError> {
+fn allocate_node_ports(
+    others: &[std::sync::Arc<crate::store::Stored>],
+    service: &mut Value,
+) -> Result<(), FieldError> {
     let mut taken: HashSet<i64> = others
         .iter()
         .flat_map(|other| items(&other.object, &["spec", "ports"]))
@@ -164,12 +176,17 @@ fn allocate_node_ports(others: &[std::sync::Arc<crate::store::Stored>], service:
         match integer(port, &["nodePort"]) {
             None | Some(0) => {}
             Some(wanted) if !NODE_PORTS.contains(&wanted) => {
-                let detail = "provided port is not in the valid range. The range of valid ports is 30000-32767";
+                let detail =
+                    "provided port is not in the valid range. The range of valid ports is 30000-32767";
                 return Err(FieldError::invalid(path, &wanted.into(), detail));
             }
             Some(wanted) => {
                 if taken.contains(&wanted) {
-                    return Err(FieldError::invalid(path, &wanted.into(), "provided port is already allocated"));
+                    return Err(FieldError::invalid(
+                        path,
+                        &wanted.into(),
+                        "provided port is already allocated",
+                    ));
                 }
             }
         }
@@ -181,7 +198,10 @@ fn allocate_node_ports(others: &[std::sync::Arc<crate::store::Stored>], service:
             taken.insert(free);
             set(port, &["nodePort"], free);
         } else {
-            outcome = Err(FieldError::forbidden("spec.ports", "all node ports are in use; delete Services that have some"));
+            outcome = Err(FieldError::forbidden(
+                "spec.ports",
+                "all node ports are in use; delete Services that have some",
+            ));
         }
     });
     outcome

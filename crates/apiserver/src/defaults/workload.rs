@@ -60,7 +60,11 @@ pub(super) fn job(object: &mut Value, old: Option<&Value>) {
         for label in ["batch.kubernetes.io/job-name", "job-name"] {
             set(object, &["spec", "template", "metadata", "labels", label], name.as_str());
         }
-        set(object, &["spec", "selector"], json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
+        set(
+            object,
+            &["spec", "selector"],
+            json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
+        );
     }
 }
 

@@ -42,9 +42,7 @@ pub(crate) fn group(group: &Group) -> Value {
 }
 
 fn group_summary(group: &Group) -> Value {
-    let version = |version: &GroupVersion| {
-        json!({"groupVersion": format!("{}/{}", group.name, version.name), "version": version.name})
-    };
+    let version = |version: &GroupVersion| json!({"groupVersion": format!("{}/{}", group.name, version.name), "version": version.name});
     let versions: Vec<Value> = group.versions.iter().map(version).collect();
     let preferred = versions.first().cloned().unwrap_or_default();
     json!({"name": group.name, "versions": versions, "preferredVersion": preferred})
@@ -99,7 +97,8 @@ pub(crate) fn aggregated(catalogue: &Catalogue, core: bool, form: &str) -> Value
         .iter()
         .filter(|group| group.name.is_empty() == core)
         .map(|group| {
-            let versions: Vec<Value> = group.versions.iter().map(|version| aggregated_version(group, version)).collect();
+            let versions: Vec<Value> =
+                group.versions.iter().map(|version| aggregated_version(group, version)).collect();
             let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };
             json!({"metadata": metadata, "versions": versions})
         })

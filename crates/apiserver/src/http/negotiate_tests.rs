@@ -26,7 +26,9 @@ fn the_first_acceptable_choice_wins() {
 #[test]
 fn discovery_is_aggregated_only_for_those_who_ask() {
     assert_eq!(
-        aggregated_discovery("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"),
+        aggregated_discovery(
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+        ),
         Some("v2")
     );
     assert_eq!(

@@ -12,7 +12,7 @@ use crate::resources::{Catalogue, GroupVersion, Resource};
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 /// `/openapi/v3`.
-pub(crate) fn index(catalogue: &Catalogue, generation: u64) -> Value {
+pub(crate) fn index(catalogue: &Catalogue) -> Value {
     let mut paths = Map::new();
     for group in &catalogue.groups {
         for version in &group.versions {
@@ -20,7 +20,7 @@ pub(crate) fn index(catalogue: &Catalogue, generation: u64) -> Value {
                 "" => format!("api/{}", version.name),
                 name => format!("apis/{name}/{}", version.name),
             };
-            let address = format!("/openapi/v3/{path}?hash={generation:X}");
+            let address = format!("/openapi/v3/{path}?hash={}", catalogue.edition);
             paths.insert(path, json!({"serverRelativeURL": address}));
         }
     }
@@ -69,8 +69,10 @@ fn custom_schema(resource: &Resource) -> Value {
         "apiVersion".to_owned(),
         text("APIVersion defines the versioned schema of this representation of an object."),
     );
-    properties
-        .insert("kind".to_owned(), text("Kind is a string value representing the REST resource this object represents."));
+    properties.insert(
+        "kind".to_owned(),
+        text("Kind is a string value representing the REST resource this object represents."),
+    );
     properties.insert(
         "metadata".to_owned(),
         json!({"description": "Standard object's metadata.", "allOf": [{"$ref": format!("{SCHEMA_PREFIX}{META}")}]}),
@@ -97,7 +99,9 @@ fn include(name: &str, components: &mut Map<String, Value>) {
 fn references(schema: &Value, wanted: &mut BTreeSet<String>) {
     match schema {
         Value::Object(map) => {
-            if let Some(name) = map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(SCHEMA_PREFIX)) {
+            if let Some(name) =
+                map.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(SCHEMA_PREFIX))
+            {
                 wanted.insert(name.to_owned());
             }
             map.values().for_each(|value| references(value, wanted));
@@ -118,7 +122,8 @@ fn add_paths(resource: &Resource, schema: &str, paths: &mut Map<String, Value>) 
         format!("{base}/{}", resource.plural)
     };
     let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
-    let query = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
+    let query =
+        |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
     let content = json!({"application/json": {"schema": {"$ref": format!("{SCHEMA_PREFIX}{schema}")}}});
     let operation = |action: &str, writes: bool| {
         let mut operation = json!({
@@ -127,7 +132,11 @@ fn add_paths(resource: &Resource, schema: &str, paths: &mut Map<String, Value>) 
             "responses": {"200": {"description": "OK", "content": content}},
         });
         if writes {
-            object::set(&mut operation, &["parameters"], vec![query("dryRun"), query("fieldManager"), query("fieldValidation")]);
+            object::set(
+                &mut operation,
+                &["parameters"],
+                vec![query("dryRun"), query("fieldManager"), query("fieldValidation")],
+            );
             object::set(&mut operation, &["requestBody"], json!({"content": content}));
         }
         operation

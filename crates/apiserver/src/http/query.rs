@@ -50,7 +50,9 @@ impl Query {
     /// A number that is not negative.
     pub fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
         self.text(name)
-            .map(|text| text.parse().map_err(|_| invalid(name, text, "must be a number that is not negative")))
+            .map(|text| {
+                text.parse().map_err(|_| invalid(name, text, "must be a number that is not negative"))
+            })
             .transpose()
     }
 

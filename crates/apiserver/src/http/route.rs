@@ -13,11 +13,17 @@ pub(crate) enum Target {
     /// `/apis/GROUP`.
     Group(String),
     /// `/api/v1`, `/apis/GROUP/VERSION`.
-    GroupVersion { group: String, version: String },
+    GroupVersion {
+        group: String,
+        version: String,
+    },
     /// `/openapi/v3`.
     OpenApiIndex,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`.
-    OpenApi { group: String, version: String },
+    OpenApi {
+        group: String,
+        version: String,
+    },
     /// `/.well-known/openid-configuration`.
     TokenIssuer,
     /// `/openid/v1/jwks`.
@@ -80,7 +86,9 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Target {
     let (namespace, plural, name, subresource) = match rest {
         // A Namespace and its subresources look like the start of a path into it.
         ["namespaces", name] => ("", "namespaces", *name, ""),
-        ["namespaces", name, subresource @ ("status" | "finalize")] => ("", "namespaces", *name, *subresource),
+        ["namespaces", name, subresource @ ("status" | "finalize")] => {
+            ("", "namespaces", *name, *subresource)
+        }
         ["namespaces", namespace, plural] => (*namespace, *plural, "", ""),
         ["namespaces", namespace, plural, name] => (*namespace, *plural, *name, ""),
         ["namespaces", namespace, plural, name, subresource] => (*namespace, *plural, *name, *subresource),

@@ -89,7 +89,8 @@ fn document(api: &Api, target: &Target, method: &Method, accept: &str) -> Result
             let core = *target == Target::CoreVersions;
             if let Some(form) = aggregated_discovery(accept) {
                 let value = discovery::aggregated(&catalogue, core, form);
-                let content_type = format!("application/json;g=apidiscovery.k8s.io;v={form};as=APIGroupDiscoveryList");
+                let content_type =
+                    format!("application/json;g=apidiscovery.k8s.io;v={form};as=APIGroupDiscoveryList");
                 return Ok(response::with_type(200, &content_type, response::full(value.to_string())));
             }
             if core { discovery::core_versions() } else { discovery::groups(&catalogue) }
@@ -101,7 +102,7 @@ fn document(api: &Api, target: &Target, method: &Method, accept: &str) -> Result
             let found = catalogue.group_version(group, version).ok_or_else(ApiError::no_such_resource)?;
             discovery::resources(group, found)
         }
-        Target::OpenApiIndex => openapi::index(&catalogue, api.store.revision()),
+        Target::OpenApiIndex => openapi::index(&catalogue),
         Target::OpenApi { group, version } => {
             openapi::document(catalogue.group_version(group, version).ok_or_else(ApiError::no_such_resource)?)
         }
@@ -156,7 +157,8 @@ impl Call {
     /// Options of a change. Without a field manager it is the program's name, as in Kubernetes.
     pub fn write_options(&self) -> Result<WriteOptions, ApiError> {
         let agent = self.user_agent.split('/').next().unwrap_or_default();
-        let field_manager = self.query.text("fieldManager").unwrap_or(if agent.is_empty() { "unknown" } else { agent });
+        let field_manager =
+            self.query.text("fieldManager").unwrap_or(if agent.is_empty() { "unknown" } else { agent });
         if field_manager.len() > 128 || field_manager.chars().any(char::is_control) {
             return Err(ApiError::bad_request("fieldManager must be at most 128 printable characters"));
         }
@@ -233,11 +235,14 @@ async fn dispatch(api: &Arc<Api>, call: Call, parts: &Parts, incoming: Incoming)
             if call.resource.verbs == crate::resources::REVIEW_VERBS {
                 return subresources::reviews::answer(api, &call, object);
             }
-            Ok(call.render(&create::create(api, &call.resource, &call.path.namespace, object, &options).await?))
+            Ok(call
+                .render(&create::create(api, &call.resource, &call.path.namespace, object, &options).await?))
         }
         "update" => {
             let object = body::decode(&bytes, content_type)?;
-            Ok(call.render(&update::update(api, &call.resource, call.place(), object, &call.write_options()?).await?))
+            Ok(call.render(
+                &update::update(api, &call.resource, call.place(), object, &call.write_options()?).await?,
+            ))
         }
         "patch" => patch_object(api, &call, &bytes, content_type).await,
         "delete" => {
@@ -308,22 +313,34 @@ async fn patch_object(api: &Api, call: &Call, bytes: &Bytes, content_type: &str)
 }
 
 /// A patch and the options that come with it.
-pub(crate) fn read_patch(call: &Call, bytes: &Bytes, content_type: &str) -> Result<(Patch, WriteOptions), ApiError> {
+pub(crate) fn read_patch(
+    call: &Call,
+    bytes: &Bytes,
+    content_type: &str,
+) -> Result<(Patch, WriteOptions), ApiError> {
     let kind = PatchKind::from_content_type(body::media_type(content_type))?;
     let options = call.write_options()?;
     let force = call.query.optional_flag("force")?;
     if kind == PatchKind::Apply && call.query.text("fieldManager").is_none() {
-        return Err(ApiError::bad_request("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"));
+        return Err(ApiError::bad_request(
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+        ));
     }
     if kind != PatchKind::Apply && force.is_some() {
-        return Err(ApiError::bad_request("PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch"));
+        return Err(ApiError::bad_request(
+            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
+        ));
     }
     let body = body::decode(bytes, content_type)?;
     Ok((Patch { kind, body, force: force.unwrap_or_default() }, options))
 }
 
 /// From the body and, for clients that put them there, the query.
-pub(crate) fn delete_options(call: &Call, bytes: &Bytes, content_type: &str) -> Result<DeleteOptions, ApiError> {
+pub(crate) fn delete_options(
+    call: &Call,
+    bytes: &Bytes,
+    content_type: &str,
+) -> Result<DeleteOptions, ApiError> {
     let mut body = if bytes.is_empty() { json!({}) } else { body::decode(bytes, content_type)? };
     if let Some(grace) = call.query.number("gracePeriodSeconds")? {
         object::set_default(&mut body, &["gracePeriodSeconds"], grace);
@@ -334,10 +351,17 @@ pub(crate) fn delete_options(call: &Call, bytes: &Bytes, content_type: &str) -> 
     DeleteOptions::from_body(&body)
 }
 
-async fn delete_collection(api: &Api, call: &Call, bytes: &Bytes, content_type: &str) -> Result<Answer, ApiError> {
+async fn delete_collection(
+    api: &Api,
+    call: &Call,
+    bytes: &Bytes,
+    content_type: &str,
+) -> Result<Answer, ApiError> {
     let how = delete_options(call, bytes, content_type)?;
     let mut options = call.write_options()?;
-    options.dry_run |= object::items(&serde_json::from_slice(bytes).unwrap_or_default(), &["dryRun"]).iter().any(|v| v == "All");
+    options.dry_run |= object::items(&serde_json::from_slice(bytes).unwrap_or_default(), &["dryRun"])
+        .iter()
+        .any(|v| v == "All");
     let scope = Scope::from_query(&call.resource, &call.path.namespace, "", &call.query)?;
     let page = list::page(api, &call.resource, &scope, &call.query)?;
     for stored in &page.objects {

@@ -88,12 +88,14 @@ fn removed(api: &Api, location: &Location, last: &Stored) {
 
 /// Deletes an object none of whose owners exists any more; takes out the owners that do not, if others do.
 fn collect_if_orphaned(api: &Api, location: &Location) {
-    let Some(stored) = api.store.get(&location.collection, &location.namespace, &location.name) else { return };
+    let Some(stored) = api.store.get(&location.collection, &location.namespace, &location.name) else {
+        return;
+    };
     let owners = items(&stored.object, &["metadata", "ownerReferences"]);
     let is_there = |owner: &&Value| {
-        text(owner, &["uid"]).and_then(|uid| api.store.locate(uid)).is_some_and(|found| {
-            found.namespace.is_empty() || found.namespace == location.namespace
-        })
+        text(owner, &["uid"])
+            .and_then(|uid| api.store.locate(uid))
+            .is_some_and(|found| found.namespace.is_empty() || found.namespace == location.namespace)
     };
     let there: Vec<Value> = owners.iter().filter(is_there).cloned().collect();
     if owners.is_empty() || there.len() == owners.len() {
@@ -127,7 +129,9 @@ fn remove(api: &Api, location: &Location, propagation: Propagation) {
 }
 
 fn terminating(api: &Api, location: &Location) {
-    let Some(stored) = api.store.get(&location.collection, &location.namespace, &location.name) else { return };
+    let Some(stored) = api.store.get(&location.collection, &location.namespace, &location.name) else {
+        return;
+    };
     if object::has_finalizer(&stored.object, FOREGROUND) {
         for dependent in api.store.dependents(object::uid(&stored.object)) {
             remove(api, &dependent, Propagation::Foreground);
@@ -199,7 +203,8 @@ fn finish_namespace(api: &Api, namespace: &Location) {
             .get(&location.collection, &location.namespace, &location.name)
             .is_some_and(|stored| object::finalizers(&stored.object).next().is_some())
     });
-    let kept: Vec<String> = kept.map(|location| format!("{}/{}", location.collection, location.name)).collect();
+    let kept: Vec<String> =
+        kept.map(|location| format!("{}/{}", location.collection, location.name)).collect();
     if !kept.is_empty() {
         let message = format!("Some content in the namespace has finalizers remaining: {}", kept.join(", "));
         let condition = json!([{

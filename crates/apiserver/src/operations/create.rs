@@ -88,7 +88,9 @@ fn check_namespace(api: &Api, resource: &Resource, namespace: &str, object: &Val
         return Ok(());
     }
     match api.store.get("/namespaces", "", namespace) {
-        None => Err(ApiError::not_found(crate::error::Named { group: "", plural: "namespaces", name: namespace })),
+        None => {
+            Err(ApiError::not_found(crate::error::Named { group: "", plural: "namespaces", name: namespace }))
+        }
         Some(found) if object::is_terminating(&found.object) => {
             Err(ApiError::namespace_terminating(resource.named(object::name(object)), namespace))
         }
@@ -118,8 +120,17 @@ pub(crate) fn has_generation(resource: &Resource) -> bool {
     resource.custom.is_some()
         || !matches!(
             (resource.group.as_str(), resource.plural.as_str()),
-            ("", "configmaps" | "secrets" | "events" | "endpoints" | "namespaces" | "nodes" | "serviceaccounts" | "services")
-                | ("events.k8s.io" | "rbac.authorization.k8s.io" | "coordination.k8s.io", _)
+            (
+                "",
+                "configmaps"
+                    | "secrets"
+                    | "events"
+                    | "endpoints"
+                    | "namespaces"
+                    | "nodes"
+                    | "serviceaccounts"
+                    | "services"
+            ) | ("events.k8s.io" | "rbac.authorization.k8s.io" | "coordination.k8s.io", _)
         )
 }
 
@@ -145,7 +156,8 @@ fn commit(
     }
     let mut attempts = if generated { 8 } else { 1 };
     loop {
-        let allows = |namespace: Option<&Value>| namespace.is_some_and(|namespace| !object::is_terminating(namespace));
+        let allows =
+            |namespace: Option<&Value>| namespace.is_some_and(|namespace| !object::is_terminating(namespace));
         let named = object::name(&object).to_owned();
         match api.store.create(&resource.collection, object.clone(), allows) {
             Ok(stored) => {
@@ -168,7 +180,10 @@ fn commit(
             }
             Err(WriteError::Changed | WriteError::Refused) => {
                 check_namespace(api, resource, object::namespace(&object), &object)?;
-                return Err(ApiError::conflict(resource.named(&named), "its namespace has just changed; try again"));
+                return Err(ApiError::conflict(
+                    resource.named(&named),
+                    "its namespace has just changed; try again",
+                ));
             }
         }
     }

@@ -118,7 +118,8 @@ pub(crate) fn begin(
 
 fn check_preconditions(resource: &Resource, current: &Stored, how: &DeleteOptions) -> Result<(), ApiError> {
     let failed = |what: &str, wanted: &str, found: &str| {
-        let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+        let why =
+            format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
         Err(ApiError::conflict(resource.named(object::name(&current.object)), &why))
     };
     if let Some(uid) = &how.uid
@@ -134,7 +135,12 @@ fn check_preconditions(resource: &Resource, current: &Stored, how: &DeleteOption
     Ok(())
 }
 
-fn step(api: &Api, resource: &Arc<Resource>, current: &Arc<Stored>, how: &DeleteOptions) -> Result<Outcome, WriteError> {
+fn step(
+    api: &Api,
+    resource: &Arc<Resource>,
+    current: &Arc<Stored>,
+    how: &DeleteOptions,
+) -> Result<Outcome, WriteError> {
     let old = &current.object;
     let location = Api::location(resource, old);
     let mut object = old.clone();
@@ -264,7 +270,9 @@ pub(crate) fn rewrite(api: &Api, location: &Location, change: impl Fn(&mut Value
 /// Takes an object out if nothing keeps it any more: deletion has begun, and no finalizer or grace is left.
 pub(crate) fn finish(api: &Api, location: &Location) {
     loop {
-        let Some(current) = api.store.get(&location.collection, &location.namespace, &location.name) else { return };
+        let Some(current) = api.store.get(&location.collection, &location.namespace, &location.name) else {
+            return;
+        };
         let object = &current.object;
         let kept = !object::is_terminating(object)
             || object::finalizers(object).next().is_some()

@@ -17,7 +17,9 @@ const RENAMED: &[(&str, &str)] = &[
 
 /// A stored event as `events.k8s.io/v1` shows it.
 pub(crate) fn to_new(event: &Value) -> Value {
-    renamed(event, "events.k8s.io/v1", |name| RENAMED.iter().find(|(old, _)| *old == name).map(|(_, new)| *new))
+    renamed(event, "events.k8s.io/v1", |name| {
+        RENAMED.iter().find(|(old, _)| *old == name).map(|(_, new)| *new)
+    })
 }
 
 /// An event of `events.k8s.io/v1` as it is stored.

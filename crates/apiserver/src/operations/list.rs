@@ -24,13 +24,22 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    pub fn from_query(resource: &Resource, namespace: &str, name: &str, query: &Query) -> Result<Scope, ApiError> {
+    pub fn from_query(
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        query: &Query,
+    ) -> Result<Scope, ApiError> {
         let labels = LabelSelector::parse(query.text("labelSelector").unwrap_or_default())
             .map_err(|error| ApiError::bad_request(format!("unable to parse labelSelector: {error}")))?;
         let mut fields = query.text("fieldSelector").unwrap_or_default().to_owned();
         if !name.is_empty() {
             // A watch on one object's path is a watch for its name.
-            fields = if fields.is_empty() { format!("metadata.name={name}") } else { format!("{fields},metadata.name={name}") };
+            fields = if fields.is_empty() {
+                format!("metadata.name={name}")
+            } else {
+                format!("{fields},metadata.name={name}")
+            };
         }
         let fields = FieldSelector::parse(&fields, resource).map_err(ApiError::bad_request)?;
         Ok(Scope { namespace: (!namespace.is_empty()).then(|| namespace.to_owned()), labels, fields })
@@ -80,13 +89,15 @@ impl Continuation {
 /// inconsistent list and allows.
 pub(crate) fn page(api: &Api, resource: &Resource, scope: &Scope, query: &Query) -> Result<Page, ApiError> {
     check_revision(api, query)?;
-    let limit = query.number("limit")?.filter(|limit| *limit > 0).map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = query
+        .number("limit")?
+        .filter(|limit| *limit > 0)
+        .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let start = match query.text("continue") {
         None => None,
-        Some(token) => Some(
-            Continuation::decode(token)
-                .ok_or_else(|| ApiError::bad_request("continue key is not valid: it did not come from this server"))?,
-        ),
+        Some(token) => Some(Continuation::decode(token).ok_or_else(|| {
+            ApiError::bad_request("continue key is not valid: it did not come from this server")
+        })?),
     };
     let (mut objects, revision) = match (scope.fields.single_name(), &scope.namespace) {
         (Some(name), Some(namespace)) => {
@@ -123,9 +134,9 @@ fn check_revision(api: &Api, query: &Query) -> Result<(), ApiError> {
     let matching = query.text("resourceVersionMatch");
     let Some(text) = query.text("resourceVersion") else {
         return match matching {
-            Some(_) if query.optional_flag("sendInitialEvents")?.is_none() => {
-                Err(ApiError::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"))
-            }
+            Some(_) if query.optional_flag("sendInitialEvents")?.is_none() => Err(ApiError::bad_request(
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            )),
             _ => Ok(()),
         };
     };
@@ -133,22 +144,33 @@ fn check_revision(api: &Api, query: &Query) -> Result<(), ApiError> {
     let now = api.store.revision();
     if wanted > now {
         let message = format!("Too large resource version: {wanted}, current: {now}");
-        return Err(ApiError { code: 504, reason: "Timeout", message, details: Some(json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1})) });
+        return Err(ApiError {
+            code: 504,
+            reason: "Timeout",
+            message,
+            details: Some(
+                json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}),
+            ),
+        });
     }
     if matching == Some("Exact") && wanted != now {
-        return Err(ApiError::expired(format!("The provided resource version {wanted} is not available any more: only the current state is kept")));
+        return Err(ApiError::expired(format!(
+            "The provided resource version {wanted} is not available any more: only the current state is kept"
+        )));
     }
     Ok(())
 }
 
 /// Reads a `resourceVersion`.
 pub(crate) fn revision(text: &str) -> Result<u64, ApiError> {
-    text.parse().map_err(|_| ApiError::bad_request(format!("invalid resource version {text:?}: must be a number")))
+    text.parse()
+        .map_err(|_| ApiError::bad_request(format!("invalid resource version {text:?}: must be a number")))
 }
 
 /// The list object of a page.
 pub(crate) fn rendered(resource: &Resource, page: &Page, item: impl Fn(&Value) -> Value) -> Value {
-    let items: Vec<Value> = page.objects.iter().map(|stored| item(&presented(resource, &stored.object))).collect();
+    let items: Vec<Value> =
+        page.objects.iter().map(|stored| item(&presented(resource, &stored.object))).collect();
     json!({
         "kind": resource.list_kind(),
         "apiVersion": resource.api_version(),

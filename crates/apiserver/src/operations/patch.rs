@@ -65,7 +65,8 @@ pub(crate) async fn patch(
             wanted = events::to_stored(&wanted);
         }
         let options = WriteOptions { ownership_recorded: patch.kind == PatchKind::Apply, ..options.clone() };
-        let replaced = update::replace(api, resource, subresource, &current, wanted, &options, &mut warnings).await?;
+        let replaced =
+            update::replace(api, resource, subresource, &current, wanted, &options, &mut warnings).await?;
         if let Some(stored) = replaced {
             return Ok(Outcome { code: 200, object: presented(resource, &stored), warnings });
         }
@@ -100,7 +101,9 @@ fn applied(
     let mut wanted = patch.body.clone();
     for field in ["apiVersion", "kind"] {
         if object::text_or_empty(&wanted, &[field]).is_empty() {
-            return Err(ApiError::bad_request(format!("invalid object: {field} must be set in an apply patch")));
+            return Err(ApiError::bad_request(format!(
+                "invalid object: {field} must be set in an apply patch"
+            )));
         }
     }
     prepare::check_kind(resource, &mut wanted)?;
@@ -134,7 +137,13 @@ fn check_identity(resource: &Resource, current: &Value, wanted: &Value) -> Resul
     if !wanted.is_object() {
         return Err(ApiError::bad_request("the patch leaves no object"));
     }
-    for path in [&["apiVersion"][..], &["kind"], &["metadata", "name"], &["metadata", "namespace"], &["metadata", "uid"]] {
+    for path in [
+        &["apiVersion"][..],
+        &["kind"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+        &["metadata", "uid"],
+    ] {
         let (before, after) = (object::text_or_empty(current, path), object::text_or_empty(wanted, path));
         if before != after {
             let error = FieldError::invalid(path.join("."), &after.into(), "field is immutable");

@@ -44,7 +44,10 @@ pub(crate) fn check_kind(resource: &Resource, object: &mut Value) -> Result<(), 
         )));
     }
     if !kind.is_empty() && kind != resource.kind {
-        return Err(ApiError::bad_request(format!("the kind in the data ({kind}) does not match the expected kind ({})", resource.kind)));
+        return Err(ApiError::bad_request(format!(
+            "the kind in the data ({kind}) does not match the expected kind ({})",
+            resource.kind
+        )));
     }
     object::set(object, &["apiVersion"], expected);
     object::set(object, &["kind"], resource.kind.as_str());
@@ -83,7 +86,9 @@ pub(crate) fn decode(
     };
     let (kind, version) = (&resource.kind, &resource.version);
     if let Some(error) = wrong.first() {
-        return Err(ApiError::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}")));
+        return Err(ApiError::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {error}"
+        )));
     }
     unknown.sort();
     let messages: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
@@ -105,7 +110,11 @@ pub(crate) fn decode(
 }
 
 /// Defaults, mutating admission, validation, validating admission. Gives what may be committed.
-pub(crate) async fn admit(change: &Change<'_>, mut object: Value, warnings: &mut Vec<String>) -> Result<Value, ApiError> {
+pub(crate) async fn admit(
+    change: &Change<'_>,
+    mut object: Value,
+    warnings: &mut Vec<String>,
+) -> Result<Value, ApiError> {
     let Change { api, resource, old, .. } = change;
     fill_in(resource, &mut object, *old);
     if old.is_none() && change.subresource.is_empty() {

@@ -90,7 +90,14 @@ pub(crate) async fn replace(
     if !options.ownership_recorded && essence(&object) != essence(old) {
         let version = resource.api_version();
         let shapes = prepare::shapes(resource);
-        ownership::record_update(Some(old), &mut object, &options.field_manager, subresource, &version, shapes);
+        ownership::record_update(
+            Some(old),
+            &mut object,
+            &options.field_manager,
+            subresource,
+            &version,
+            shapes,
+        );
     }
     if object == *old {
         return Ok(Some(object));
@@ -100,8 +107,10 @@ pub(crate) async fn replace(
     }
     let location = Api::location(resource, old);
     let done = object::is_terminating(&object) && object::finalizers(&object).next().is_none();
-    let may_go = done && integer(&object, &["metadata", "deletionGracePeriodSeconds"]).unwrap_or_default() == 0;
-    let holds_back = resource.is("", "namespaces") && !object::items(&object, &["spec", "finalizers"]).is_empty();
+    let may_go =
+        done && integer(&object, &["metadata", "deletionGracePeriodSeconds"]).unwrap_or_default() == 0;
+    let holds_back =
+        resource.is("", "namespaces") && !object::items(&object, &["spec", "finalizers"]).is_empty();
     let outcome = if may_go && !holds_back {
         api.store.remove(&location, current.revision, object)
     } else {
@@ -157,7 +166,9 @@ fn reconcile(resource: &Resource, subresource: &str, old: &Value, wanted: Value)
         let added: Vec<&str> =
             object::finalizers(&object).filter(|finalizer| !object::has_finalizer(old, finalizer)).collect();
         if !added.is_empty() {
-            let detail = format!("no new finalizers can be added if the object is being deleted, found new finalizers {added:?}");
+            let detail = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers {added:?}"
+            );
             let error = FieldError::forbidden("metadata.finalizers", detail);
             return Err(ApiError::invalid(&resource.group, &resource.kind, object::name(old), &[error]));
         }

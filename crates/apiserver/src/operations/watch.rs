@@ -63,7 +63,9 @@ pub(crate) fn open(
             ));
         }
         (None, Some(_)) => {
-            return Err(ApiError::bad_request("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+            return Err(ApiError::bad_request(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
         }
         (None, None) => {}
     }

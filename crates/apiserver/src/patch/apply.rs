@@ -48,7 +48,8 @@ pub(crate) fn apply(
     for entry in all.iter_mut().filter(|entry| !mine(entry)) {
         entry.fields.retain(|path| !(wanted_fields.contains(path) && taken(path)));
     }
-    let others: Fields = all.iter().filter(|entry| !mine(entry)).flat_map(|entry| entry.fields.clone()).collect();
+    let others: Fields =
+        all.iter().filter(|entry| !mine(entry)).flat_map(|entry| entry.fields.clone()).collect();
     for path in previous.iter().rev() {
         let is_wanted = wanted_fields.range(path.clone()..).next().is_some_and(|next| next.starts_with(path));
         let is_others = others.range(path.clone()..).next().is_some_and(|next| next.starts_with(path));

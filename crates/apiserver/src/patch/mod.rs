@@ -43,7 +43,8 @@ const MAX_OPERATIONS: usize = 10_000;
 pub(crate) fn json_patch(current: &Value, body: &Value) -> Result<Value, ApiError> {
     let count = body.as_array().map_or(0, Vec::len);
     if count > MAX_OPERATIONS {
-        let message = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}");
+        let message =
+            format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}");
         return Err(ApiError { code: 413, reason: "RequestEntityTooLarge", message, details: None });
     }
     let patch: json_patch::Patch = serde_json::from_value(body.clone())

@@ -185,8 +185,17 @@ impl<'a> Walk<'a, '_> {
             [] => matches!(name, "apiVersion" | "kind"),
             ["metadata"] => matches!(
                 name,
-                "name" | "namespace" | "generateName" | "uid" | "resourceVersion" | "generation" | "selfLink"
-                    | "creationTimestamp" | "deletionTimestamp" | "deletionGracePeriodSeconds" | "managedFields"
+                "name"
+                    | "namespace"
+                    | "generateName"
+                    | "uid"
+                    | "resourceVersion"
+                    | "generation"
+                    | "selfLink"
+                    | "creationTimestamp"
+                    | "deletionTimestamp"
+                    | "deletionGracePeriodSeconds"
+                    | "managedFields"
             ),
             _ => false,
         }

@@ -82,7 +82,8 @@ fn a_strategic_patch_without_its_merge_key_is_refused() {
 
 #[test]
 fn json_and_merge_patches_follow_their_rfcs() {
-    let patched = json_patch(&deployment(), &json!([{"op": "replace", "path": "/spec/replicas", "value": 5}])).unwrap();
+    let patched =
+        json_patch(&deployment(), &json!([{"op": "replace", "path": "/spec/replicas", "value": 5}])).unwrap();
     assert_eq!(patched["spec"]["replicas"], 5);
     let failed = json_patch(&deployment(), &json!([{"op": "remove", "path": "/spec/none"}])).unwrap_err();
     assert_eq!(failed.code, 422);
@@ -119,7 +120,10 @@ fn what_another_manager_changed_is_a_conflict_unless_forced() {
     assert!(apply(&scaled, &same, Shapes::BuiltIn, &applier("me", false)).is_ok(), "agreeing is no conflict");
 
     let error = apply(&scaled, &mine, Shapes::BuiltIn, &applier("me", false)).unwrap_err();
-    assert_eq!(error.message, "Apply failed with 1 conflict: conflict with \"scaler\" using apps/v1: .spec.replicas");
+    assert_eq!(
+        error.message,
+        "Apply failed with 1 conflict: conflict with \"scaler\" using apps/v1: .spec.replicas"
+    );
     let forced = apply(&scaled, &mine, Shapes::BuiltIn, &applier("me", true)).unwrap();
     assert_eq!(forced["spec"]["replicas"], 1);
     assert_eq!(managers(&forced).iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["me"]);
@@ -130,7 +134,8 @@ fn what_others_own_stays_when_an_applier_leaves() {
     let base = json!({"metadata": {"name": "x", "labels": {"shared": "1"}}});
     let created = apply(&Value::Null, &base, Shapes::BuiltIn, &applier("one", false)).unwrap();
     let both = apply(&created, &base, Shapes::BuiltIn, &applier("two", false)).unwrap();
-    let left = apply(&both, &json!({"metadata": {"name": "x"}}), Shapes::BuiltIn, &applier("one", false)).unwrap();
+    let left =
+        apply(&both, &json!({"metadata": {"name": "x"}}), Shapes::BuiltIn, &applier("one", false)).unwrap();
     assert_eq!(left["metadata"]["labels"], json!({"shared": "1"}));
 }
 
@@ -141,22 +146,32 @@ fn the_record_survives_its_json_form() {
     let mut again = created.clone();
     ownership::set_managers(&mut again, &once);
     assert_eq!(managers(&again), once);
-    assert!(created["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]
-        .get("k:{\"name\":\"app\"}")
-        .is_some_and(|item| item.get(".").is_some()));
+    assert!(
+        created["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]
+            .get("k:{\"name\":\"app\"}")
+            .is_some_and(|item| item.get(".").is_some())
+    );
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<i8>().prop_map(Value::from), "[a-z]{0,3}".prop_map(Value::from)];
+    let leaf =
+        prop_oneof![Just(Value::Null), any::<i8>().prop_map(Value::from), "[a-z]{0,3}".prop_map(Value::from)];
     leaf.prop_recursive(4, 20, 4, |inner| {
         let names = prop_oneof![
-            Just("metadata"), Just("spec"), Just("containers"), Just("name"), Just("env"), Just("$patch"),
-            Just("$setElementOrder/env"), Just("finalizers"),
+            Just("metadata"),
+            Just("spec"),
+            Just("containers"),
+            Just("name"),
+            Just("env"),
+            Just("$patch"),
+            Just("$setElementOrder/env"),
+            Just("finalizers"),
         ];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((names, inner), 0..4)
-                .prop_map(|entries| Value::Object(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())),
+            prop::collection::vec((names, inner), 0..4).prop_map(|entries| Value::Object(
+                entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+            )),
         ]
     })
 }

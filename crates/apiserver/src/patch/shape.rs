@@ -74,10 +74,25 @@ impl<'a> Shapes<'a> {
                 // Selectors (LabelSelector, Service.spec.selector) and references are atomic in Kubernetes' types.
                 matches!(
                     path.last(),
-                    Some(&("selector" | "nodeSelector" | "fieldRef" | "resourceFieldRef" | "secretKeyRef" | "configMapKeyRef" | "labelSelector" | "namespaceSelector" | "scaleTargetRef" | "involvedObject" | "targetRef" | "roleRef"))
+                    Some(
+                        &("selector"
+                            | "nodeSelector"
+                            | "fieldRef"
+                            | "resourceFieldRef"
+                            | "secretKeyRef"
+                            | "configMapKeyRef"
+                            | "labelSelector"
+                            | "namespaceSelector"
+                            | "scaleTargetRef"
+                            | "involvedObject"
+                            | "targetRef"
+                            | "roleRef")
+                    )
                 ) && path.first() != Some(&"webhooks")
             }
-            Shapes::Schema(schema) => schema.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic"),
+            Shapes::Schema(schema) => {
+                schema.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic")
+            }
         }
     }
 }
@@ -89,13 +104,23 @@ fn built_in(path: &[&str]) -> ListShape {
     match (parent, last) {
         ("metadata", "finalizers") => ListShape::Set,
         ("metadata", "ownerReferences") => keys(&["uid"]),
-        ("containers" | "initContainers" | "ephemeralContainers", "ports") => keys(&["containerPort", "protocol"]),
+        ("containers" | "initContainers" | "ephemeralContainers", "ports") => {
+            keys(&["containerPort", "protocol"])
+        }
         ("spec", "ports") if path.len() == 2 => keys(&["port", "protocol"]),
         ("", "secrets" | "imagePullSecrets") => keys(&["name"]),
         (
             _,
-            "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env" | "imagePullSecrets"
-            | "webhooks" | "matchConditions" | "resourceClaims" | "schedulingGates",
+            "containers"
+            | "initContainers"
+            | "ephemeralContainers"
+            | "volumes"
+            | "env"
+            | "imagePullSecrets"
+            | "webhooks"
+            | "matchConditions"
+            | "resourceClaims"
+            | "schedulingGates",
         ) => keys(&["name"]),
         (_, "volumeMounts") => keys(&["mountPath"]),
         (_, "volumeDevices") => keys(&["devicePath"]),

@@ -34,7 +34,9 @@ fn merge_map<'p>(
         Some(other) => return Err(bad(format!("unknown patch type found: {other}"))),
     }
     if let Some(retained) = patch.get("$retainKeys") {
-        let Some(retained) = retained.as_array() else { return Err(bad("invalid $retainKeys: must be a list")) };
+        let Some(retained) = retained.as_array() else {
+            return Err(bad("invalid $retainKeys: must be a list"));
+        };
         current.retain(|name, _| retained.iter().any(|kept| kept.as_str() == Some(name)));
     }
     for (name, value) in patch {

@@ -5,7 +5,9 @@ use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::api;
 use k8s_openapi::api::{admissionregistration, apps, authentication, authorization, autoscaling, batch};
-use k8s_openapi::api::{coordination, core, discovery, events, networking, policy, rbac, scheduling, storage};
+use k8s_openapi::api::{
+    coordination, core, discovery, events, networking, policy, rbac, scheduling, storage,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -164,10 +166,7 @@ fn subresource(row: &Row, name: &str) -> Subresource {
 
 /// Name of a built-in kind's schema in OpenAPI documents, if it is in the table.
 pub(crate) fn schema_name(group: &str, version: &str, kind: &str) -> Option<&'static str> {
-    SCHEMAS
-        .kinds
-        .get(&(group.to_owned(), version.to_owned(), kind.to_owned()))
-        .map(String::as_str)
+    SCHEMAS.kinds.get(&(group.to_owned(), version.to_owned(), kind.to_owned())).map(String::as_str)
 }
 
 /// All schemas that the built-in kinds are made of, by name.
@@ -200,6 +199,16 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
     generator.subschema_for::<api::core::v1::PodTemplateSpec>();
     let mut definitions: BTreeMap<String, Value> =
         generator.take_definitions(false).into_iter().map(|(name, schema)| (name, tidy(schema))).collect();
+    // Quantities may be written as numbers.
+    if let Some(quantity) = definitions.get_mut("io.k8s.apimachinery.pkg.api.resource.Quantity") {
+        crate::object::remove(quantity, &["type"]);
+        crate::object::set(quantity, &["oneOf"], json!([{"type": "string"}, {"type": "number"}]));
+    }
+    // A default or an example in a schema is any JSON, whatever the published type says.
+    if let Some(json) = definitions.get_mut("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON") {
+        crate::object::remove(json, &["type"]);
+        crate::object::set(json, &["x-kubernetes-preserve-unknown-fields"], true);
+    }
     let extra = [
         ("autoscaling", "v1", "Scale"),
         ("authentication.k8s.io", "v1", "TokenRequest"),
@@ -232,7 +241,9 @@ static SCHEMAS: LazyLock<Schemas> = LazyLock::new(|| {
 fn tidy(schema: impl Into<Value>) -> Value {
     match schema.into() {
         Value::Object(mut map) => {
-            let reference = if map.len() > 1 { map.shift_remove("$ref") } else { None };
+            // A property may be called "$ref" too, in the schema of schemas.
+            let is_reference = map.len() > 1 && map.get("$ref").is_some_and(Value::is_string);
+            let reference = if is_reference { map.shift_remove("$ref") } else { None };
             let mut map: serde_json::Map<String, Value> =
                 map.into_iter().map(|(key, value)| (key, tidy(value))).collect();
             if let Some(reference) = reference {
@@ -241,8 +252,6 @@ fn tidy(schema: impl Into<Value>) -> Value {
             Value::Object(map)
         }
         Value::Array(values) => Value::Array(values.into_iter().map(tidy).collect()),
-        // JSON schema's "anything".
-        Value::Bool(true) => json!({}),
         other => other,
     }
 }

@@ -56,9 +56,9 @@ pub(super) fn resources(definition: &Value, previous: Option<&Catalogue>) -> Vec
 
 /// Whether a definition has been accepted.
 pub(crate) fn is_established(definition: &Value) -> bool {
-    items(definition, &["status", "conditions"])
-        .iter()
-        .any(|condition| text(condition, &["type"]) == Some("Established") && text(condition, &["status"]) == Some("True"))
+    items(definition, &["status", "conditions"]).iter().any(|condition| {
+        text(condition, &["type"]) == Some("Established") && text(condition, &["status"]) == Some("True")
+    })
 }
 
 fn resource(definition: &Value, spec: &Value, version: &Value, previous: Option<&Catalogue>) -> Resource {
@@ -66,7 +66,11 @@ fn resource(definition: &Value, spec: &Value, version: &Value, previous: Option<
     let version_name = text_or_empty(version, &["name"]).to_owned();
     let plural = text_or_empty(spec, &["names", "plural"]).to_owned();
     let kind = text_or_empty(spec, &["names", "kind"]).to_owned();
-    let origin = format!("{}/{}", uid(definition), integer(definition, &["metadata", "generation"]).unwrap_or_default());
+    let origin = format!(
+        "{}/{}",
+        uid(definition),
+        integer(definition, &["metadata", "generation"]).unwrap_or_default()
+    );
     let kept = previous
         .and_then(|catalogue| catalogue.find(&group, &version_name, &plural))
         .and_then(|resource| resource.custom.clone())
@@ -150,8 +154,9 @@ fn columns(version: &Value) -> Vec<PrinterColumn> {
             name: "Age".to_owned(),
             kind: "date".to_owned(),
             format: String::new(),
-            description: "CreationTimestamp is a timestamp representing the server time when this object was created."
-                .to_owned(),
+            description:
+                "CreationTimestamp is a timestamp representing the server time when this object was created."
+                    .to_owned(),
             priority: 0,
             json_path: ".metadata.creationTimestamp".to_owned(),
         }];

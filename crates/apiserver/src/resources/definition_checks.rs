@@ -14,7 +14,8 @@ pub(crate) fn violations(definition: &Value) -> Vec<FieldError> {
             errors.push(FieldError::required(format!("spec.{}", path.join(".")), ""));
         }
     }
-    let expected = format!("{}.{}", text_or_empty(spec, &["names", "plural"]), text_or_empty(spec, &["group"]));
+    let expected =
+        format!("{}.{}", text_or_empty(spec, &["names", "plural"]), text_or_empty(spec, &["group"]));
     if object::name(definition) != expected {
         let detail = "must be spec.names.plural+\".\"+spec.group";
         errors.push(FieldError::invalid("metadata.name", &object::name(definition).into(), detail));
@@ -40,10 +41,15 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::required("spec.versions", "must have at least one version"));
         return;
     }
-    let storing = versions.iter().filter(|version| version.get("storage") == Some(&Value::Bool(true))).count();
+    let storing =
+        versions.iter().filter(|version| version.get("storage") == Some(&Value::Bool(true))).count();
     if storing != 1 {
         let value = Value::from(storing);
-        errors.push(FieldError::invalid("spec.versions", &value, "must have exactly one version marked as storage version"));
+        errors.push(FieldError::invalid(
+            "spec.versions",
+            &value,
+            "must have exactly one version marked as storage version",
+        ));
     }
     for (index, version) in versions.iter().enumerate() {
         let path = format!("spec.versions[{index}]");
@@ -56,7 +62,11 @@ fn versions(spec: &Value, errors: &mut Vec<FieldError>) {
             Some(schema) => {
                 if text(schema, &["type"]) != Some("object") {
                     let value = schema.get("type").cloned().unwrap_or_else(|| json!(""));
-                    errors.push(FieldError::invalid(format!("{schema_path}.type"), &value, "must be object at the root"));
+                    errors.push(FieldError::invalid(
+                        format!("{schema_path}.type"),
+                        &value,
+                        "must be object at the root",
+                    ));
                 }
                 crate::schema::structural::violations(schema, &schema_path, errors);
             }
@@ -120,7 +130,10 @@ fn name_conflict(definition: &Value, others: &[Value]) -> Option<String> {
         let spec = |path: &[&str]| text_or_empty(definition, path).to_owned();
         let mut names = vec![spec(&["spec", "names", "plural"]), spec(&["spec", "names", "singular"])];
         names.extend(
-            items(definition, &["spec", "names", "shortNames"]).iter().filter_map(Value::as_str).map(str::to_owned),
+            items(definition, &["spec", "names", "shortNames"])
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned),
         );
         names.retain(|name| !name.is_empty());
         names

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::Named;
+use crate::object;
 use crate::store::Collection;
 
 pub(crate) use custom::CustomKind;
@@ -100,8 +101,9 @@ pub(crate) struct GroupVersion {
 #[derive(Debug)]
 pub(crate) struct Catalogue {
     pub groups: Vec<Group>,
+    /// Changes whenever a definition does; clients cache documents by it.
+    pub edition: String,
     by_path: HashMap<(String, String, String), Arc<Resource>>,
-    by_kind: HashMap<(String, String, String), Arc<Resource>>,
     by_collection: HashMap<String, Arc<Resource>>,
 }
 
@@ -110,13 +112,17 @@ impl Catalogue {
     /// `previous` are taken over, compiled schemas and all.
     pub fn new(definitions: &[Value], previous: Option<&Catalogue>) -> Catalogue {
         let mut resources = builtin::resources();
+        let newest = definitions
+            .iter()
+            .filter_map(|definition| object::resource_version(definition).parse().ok())
+            .max();
         for definition in definitions {
             resources.extend(custom::resources(definition, previous));
         }
         let mut catalogue = Catalogue {
             groups: Vec::new(),
+            edition: format!("{:X}{:04X}", newest.unwrap_or(0_u64), definitions.len()),
             by_path: HashMap::new(),
-            by_kind: HashMap::new(),
             by_collection: HashMap::new(),
         };
         for resource in resources {
@@ -129,14 +135,14 @@ impl Catalogue {
     }
 
     fn add(&mut self, resource: Arc<Resource>) {
-        let key = |last: &str| (resource.group.clone(), resource.version.clone(), last.to_owned());
-        self.by_path.insert(key(&resource.plural), resource.clone());
-        self.by_kind.entry(key(&resource.kind)).or_insert_with(|| resource.clone());
+        let path = (resource.group.clone(), resource.version.clone(), resource.plural.clone());
+        self.by_path.insert(path, resource.clone());
         self.by_collection.entry(resource.collection.to_string()).or_insert_with(|| resource.clone());
-        let position = self.groups.iter().position(|group| group.name == resource.group).unwrap_or_else(|| {
-            self.groups.push(Group { name: resource.group.clone(), versions: Vec::new() });
-            self.groups.len() - 1
-        });
+        let position =
+            self.groups.iter().position(|group| group.name == resource.group).unwrap_or_else(|| {
+                self.groups.push(Group { name: resource.group.clone(), versions: Vec::new() });
+                self.groups.len() - 1
+            });
         if let Some(group) = self.groups.get_mut(position) {
             match group.versions.iter_mut().find(|version| version.name == resource.version) {
                 Some(version) => version.resources.push(resource),
@@ -150,11 +156,6 @@ impl Catalogue {
     /// The resource at `/apis/GROUP/VERSION/PLURAL`.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
         self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
-    }
-
-    /// The resource of a kind.
-    pub fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
-        self.by_kind.get(&(group.to_owned(), version.to_owned(), kind.to_owned()))
     }
 
     /// Any version of the resource whose objects are in a collection.

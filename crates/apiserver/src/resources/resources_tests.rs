@@ -32,5 +32,5 @@ fn a_definition_adds_its_served_versions_over_one_collection() {
     assert!(!newest.has_status() && oldest.has_status());
     assert!(catalogue.find("example.org", "v0", "gateways").is_none());
     assert_eq!(catalogue.group("example.org").unwrap().versions[0].name, "v1");
-    assert_eq!(catalogue.find_kind("apps", "v1", "Deployment").unwrap().plural, "deployments");
+    assert_eq!(catalogue.find("apps", "v1", "deployments").unwrap().kind, "Deployment");
 }

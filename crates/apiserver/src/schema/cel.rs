@@ -91,9 +91,8 @@ fn counterpart<'a>(item: &Value, old: &'a Value, schema: &Value) -> Option<&'a V
     if keys.is_empty() {
         return None;
     }
-    let same = |other: &&Value| {
-        keys.iter().filter_map(Value::as_str).all(|key| other.get(key) == item.get(key))
-    };
+    let same =
+        |other: &&Value| keys.iter().filter_map(Value::as_str).all(|key| other.get(key) == item.get(key));
     old.as_array()?.iter().find(same)
 }
 
@@ -114,13 +113,15 @@ fn check(
     let variables = [("self", Some((value, schema))), ("oldSelf", old.map(|old| (old, schema)))];
     let message = match evaluate_bool(expression, &variables) {
         Ok(true) => return,
-        Ok(false) => match text(rule, &["messageExpression"]).and_then(|text| evaluate_text(text, &variables)) {
-            Some(message) => message,
-            None => match text(rule, &["message"]) {
-                Some(message) => message.to_owned(),
-                None => format!("failed rule: {}", expression.trim()),
-            },
-        },
+        Ok(false) => {
+            match text(rule, &["messageExpression"]).and_then(|text| evaluate_text(text, &variables)) {
+                Some(message) => message,
+                None => match text(rule, &["message"]) {
+                    Some(message) => message.to_owned(),
+                    None => format!("failed rule: {}", expression.trim()),
+                },
+            }
+        }
         Err(error) => format!("rule cannot be evaluated: {}: {error}", expression.trim()),
     };
     let field = match text(rule, &["fieldPath"]) {
@@ -230,7 +231,8 @@ fn add_functions(context: &mut Context<'_, '_>) -> Result<(), cel::DeclarationEr
     context.add_function("isCIDR", |text: Arc<String>| text.parse::<ipnet::IpNet>().is_ok())?;
     context.add_function("isQuantity", |text: Arc<String>| crate::validation::names::is_quantity(&text))?;
     context.add_function("find", |This(text): This<Arc<String>>, pattern: Arc<String>| {
-        let regex = super::validate::regex(&pattern).map_err(|error| ExecutionError::function_error("find", error))?;
+        let regex = super::validate::regex(&pattern)
+            .map_err(|error| ExecutionError::function_error("find", error))?;
         let found = regex.find(&text).map(|found| found.as_str()).unwrap_or_default();
         Ok::<cel::Value, ExecutionError>(cel::Value::from(found))
     })?;
@@ -261,7 +263,11 @@ impl<'a> Url<'a> {
             return None;
         }
         if text.starts_with('/') {
-            return Some(Url { scheme: "", host: "", path: text.split(['?', '#']).next().unwrap_or_default() });
+            return Some(Url {
+                scheme: "",
+                host: "",
+                path: text.split(['?', '#']).next().unwrap_or_default(),
+            });
         }
         let (scheme, rest) = text.split_once(':')?;
         let mut characters = scheme.chars();
@@ -315,9 +321,12 @@ pub(crate) fn parse_duration(text: &str) -> Option<i128> {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at(end);
         let number: f64 = number.parse().ok()?;
-        let units = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+        let units =
+            [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
         let (unit, factor) = units.into_iter().find(|(unit, _)| {
-            after.strip_prefix(unit).is_some_and(|rest| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
+            after.strip_prefix(unit).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+            })
         })?;
         total += number * factor;
         rest = after.strip_prefix(unit)?;

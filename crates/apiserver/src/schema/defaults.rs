@@ -8,7 +8,8 @@ use super::flag;
 pub(crate) fn apply(value: &mut Value, schema: &Value) {
     match value {
         Value::Object(map) => {
-            for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+            {
                 if let Some(default) = property.get("default") {
                     let absent = match map.get(name) {
                         None => true,

@@ -46,7 +46,8 @@ pub(crate) fn preserves_unknown(schema: &Value) -> bool {
 
 /// Whether the value may be a number or text.
 pub(crate) fn is_int_or_string(schema: &Value) -> bool {
-    flag(schema, "x-kubernetes-int-or-string") || schema.get("format").and_then(Value::as_str) == Some("int-or-string")
+    flag(schema, "x-kubernetes-int-or-string")
+        || schema.get("format").and_then(Value::as_str) == Some("int-or-string")
 }
 
 /// `path.field`, or the field alone at the root.

@@ -61,12 +61,19 @@ fn prune_value(value: &mut Value, schema: &Value, style: Style, path: &str, unkn
     }
 }
 
-fn prune_map(map: &mut Map<String, Value>, schema: &Value, style: Style, path: &str, unknown: &mut Vec<String>) {
+fn prune_map(
+    map: &mut Map<String, Value>,
+    schema: &Value,
+    style: Style,
+    path: &str,
+    unknown: &mut Vec<String>,
+) {
     if style == Style::BuiltIn {
         map.retain(|_, value| !value.is_null());
     }
     let properties = schema.get("properties").and_then(Value::as_object);
-    let additional = schema.get("additionalProperties").filter(|additional| **additional != Value::Bool(false));
+    let additional =
+        schema.get("additionalProperties").filter(|additional| **additional != Value::Bool(false));
     let keep_all = preserves_unknown(schema)
         || (style == Style::BuiltIn && properties.is_none() && additional.is_none())
         || additional == Some(&Value::Bool(true));

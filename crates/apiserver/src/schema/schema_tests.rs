@@ -51,12 +51,18 @@ fn errors(spec: Value) -> Vec<String> {
 fn violations_read_as_kubernetes_prints_them() {
     for (spec, expected) in [
         (json!({}), "spec.hosts: Required value"),
-        (json!({"hosts": []}), "spec.hosts: Invalid value: 0: spec.hosts in body should have at least 1 items"),
+        (
+            json!({"hosts": []}),
+            "spec.hosts: Invalid value: 0: spec.hosts in body should have at least 1 items",
+        ),
         (
             json!({"hosts": [7]}),
             "spec.hosts[0]: Invalid value: \"integer\": spec.hosts[0] in body must be of type string: \"integer\"",
         ),
-        (json!({"hosts": ["a"], "mode": "C"}), "spec.mode: Unsupported value: \"C\": supported values: \"A\", \"B\""),
+        (
+            json!({"hosts": ["a"], "mode": "C"}),
+            "spec.mode: Unsupported value: \"C\": supported values: \"A\", \"B\"",
+        ),
         (
             json!({"hosts": ["a"], "replicas": 0}),
             "spec.replicas: Invalid value: 0: spec.replicas in body should be greater than or equal to 1",
@@ -95,8 +101,14 @@ fn unknown_fields_are_named_and_dropped_and_defaults_filled_in() {
     let unknown = prune::prune(&mut object, &schema(), prune::Style::Structural);
     assert_eq!(unknown, ["spec.typo", "other"]);
     defaults::apply(&mut object, &schema());
-    assert_eq!(object["spec"], json!({"hosts": ["a"], "free": {"kept": true}, "replicas": 2, "nested": {"deep": "x"}}));
-    assert_eq!(object.as_object().unwrap().keys().collect::<Vec<_>>(), ["apiVersion", "kind", "metadata", "spec"]);
+    assert_eq!(
+        object["spec"],
+        json!({"hosts": ["a"], "free": {"kept": true}, "replicas": 2, "nested": {"deep": "x"}})
+    );
+    assert_eq!(
+        object.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["apiVersion", "kind", "metadata", "spec"]
+    );
 }
 
 #[test]
@@ -117,7 +129,10 @@ fn built_in_kinds_are_checked_by_their_published_schemas() {
 fn rules_have_kubernetes_functions() {
     for (rule, value) in [
         ("url(self).getScheme() in ['http', 'https']", json!("https://a.example:8080/x")),
-        ("url(self).getHostname() == 'a.example' && url(self).getPort() == '8080'", json!("https://a.example:8080/x")),
+        (
+            "url(self).getHostname() == 'a.example' && url(self).getPort() == '8080'",
+            json!("https://a.example:8080/x"),
+        ),
         ("isURL(self) && !isURL('not a url')", json!("http://x")),
         ("isIP(self)", json!("fd00::1")),
         ("self.substring(7, 8) == '/' && self.split('/').size() == 4", json!("unix:///a")),
@@ -139,7 +154,10 @@ fn transition_rules_see_the_old_value_and_broken_rules_refuse() {
     });
     assert!(cel::violations(&json!({"a": 1}), None, &schema).is_empty());
     assert!(cel::violations(&json!({"a": 1}), Some(&json!({"a": 1})), &schema).is_empty());
-    assert_eq!(cel::violations(&json!({"a": 2}), Some(&json!({"a": 1})), &schema)[0].to_string(), "a: Invalid value: 2: fixed");
+    assert_eq!(
+        cel::violations(&json!({"a": 2}), Some(&json!({"a": 1})), &schema)[0].to_string(),
+        "a: Invalid value: 2: fixed"
+    );
     let broken = json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.("}]});
     assert_eq!(cel::violations(&json!({}), None, &broken).len(), 1);
 }
@@ -164,8 +182,9 @@ fn any_json() -> impl Strategy<Value = Value> {
         let names = prop_oneof![Just("spec"), Just("hosts"), Just("replicas"), Just("either"), Just("x")];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((names, inner), 0..4)
-                .prop_map(|entries| Value::Object(entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())),
+            prop::collection::vec((names, inner), 0..4).prop_map(|entries| Value::Object(
+                entries.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+            )),
         ]
     })
 }

@@ -14,7 +14,10 @@ pub(crate) fn violations(schema: &Value, path: &str, errors: &mut Vec<FieldError
     let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
     let typed = !kind.is_empty() || super::is_int_or_string(schema) || super::preserves_unknown(schema);
     if !typed {
-        errors.push(FieldError::required(format!("{path}.type"), "must not be empty for specified object fields"));
+        errors.push(FieldError::required(
+            format!("{path}.type"),
+            "must not be empty for specified object fields",
+        ));
     }
     if !matches!(kind, "" | "array" | "boolean" | "integer" | "number" | "object" | "string") {
         let supported = ["array", "boolean", "integer", "number", "object", "string"];

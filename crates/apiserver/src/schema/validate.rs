@@ -21,7 +21,8 @@ pub(crate) fn regex(pattern: &str) -> Result<Arc<Regex>, String> {
     if let Some(found) = PATTERNS.lock().get(pattern) {
         return Ok(found.clone());
     }
-    let compiled = Regex::new(pattern).map_err(|error| format!("must be a valid regular expression: {error}"))?;
+    let compiled =
+        Regex::new(pattern).map_err(|error| format!("must be a valid regular expression: {error}"))?;
     let compiled = Arc::new(compiled);
     let mut patterns = PATTERNS.lock();
     if patterns.len() >= KEPT_PATTERNS {
@@ -159,7 +160,9 @@ fn check_map(map: &Map<String, Value>, schema: &Value, path: &str, errors: &mut 
         let child = properties.and_then(|properties| properties.get(name)).or(additional);
         if let Some(child) = child {
             check(value, child, &field_path(path, name), errors);
-        } else if !preserves_unknown(schema) && schema.get("additionalProperties") == Some(&Value::Bool(false)) {
+        } else if !preserves_unknown(schema)
+            && schema.get("additionalProperties") == Some(&Value::Bool(false))
+        {
             errors.push(FieldError::forbidden(field_path(path, name), "unknown field"));
         }
     }
@@ -224,8 +227,10 @@ fn constraints(value: &Value, schema: &Value, path: &str, errors: &mut Vec<Field
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
         && !allowed.contains(value)
     {
-        let texts: Vec<String> =
-            allowed.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
+        let texts: Vec<String> = allowed
+            .iter()
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         errors.push(FieldError::not_supported(path, value, &texts));
     }
@@ -281,7 +286,11 @@ fn texts(value: &Value, text: &str, schema: &Value, path: &str, errors: &mut Vec
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
         match regex(pattern) {
             Ok(compiled) if compiled.is_match(text) => {}
-            Ok(_) => errors.push(FieldError::invalid(path, value, format!("{path} in body should match '{pattern}'"))),
+            Ok(_) => errors.push(FieldError::invalid(
+                path,
+                value,
+                format!("{path} in body should match '{pattern}'"),
+            )),
             Err(error) => errors.push(FieldError::invalid(path, value, error)),
         }
     }
@@ -336,9 +345,13 @@ fn combinations(value: &Value, schema: &Value, path: &str, errors: &mut Vec<Fiel
     if !one.is_empty() {
         match one.iter().filter(|branch| valid(branch)).count() {
             1 => {}
-            0 => refuse(format!("\"\": {path:?} must validate one and only one schema (oneOf). Found none valid")),
+            0 => refuse(format!(
+                "\"\": {path:?} must validate one and only one schema (oneOf). Found none valid"
+            )),
             count => {
-                refuse(format!("\"\": {path:?} must validate one and only one schema (oneOf). Found {count} valid alternatives"));
+                refuse(format!(
+                    "\"\": {path:?} must validate one and only one schema (oneOf). Found {count} valid alternatives"
+                ));
             }
         }
     }

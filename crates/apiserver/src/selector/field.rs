@@ -45,9 +45,9 @@ impl FieldSelector {
 
     /// Whether an object fits.
     pub fn matches(&self, object: &Value) -> bool {
-        self.requirements
-            .iter()
-            .all(|requirement| (field_value(object, &requirement.field) == requirement.value) == requirement.equal)
+        self.requirements.iter().all(|requirement| {
+            (field_value(object, &requirement.field) == requirement.value) == requirement.equal
+        })
     }
 
     /// The one name the selector allows, if it asks for one: such a list is a single look-up.

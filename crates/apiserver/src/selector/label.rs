@@ -52,7 +52,11 @@ impl LabelSelector {
             .collect();
         for expression in items(selector, &["matchExpressions"]) {
             let values = || {
-                items(expression, &["values"]).iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+                items(expression, &["values"])
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
             };
             let test = match text_or_empty(expression, &["operator"]) {
                 "In" => Test::In(values()),
@@ -69,8 +73,8 @@ impl LabelSelector {
     /// Whether an object's labels fit.
     pub fn matches(&self, object: &Value) -> bool {
         self.requirements
-                .iter()
-                .all(|requirement| requirement.test.holds(object::label(object, &requirement.key)))
+            .iter()
+            .all(|requirement| requirement.test.holds(object::label(object, &requirement.key)))
     }
 
     /// Whether a set of labels fits.
@@ -116,7 +120,8 @@ impl<'a> Parser<'a> {
 
     /// Takes a key, value or operator word, possibly empty.
     fn word(&mut self) -> &'a str {
-        let end = self.rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(self.rest.len());
+        let end =
+            self.rest.find(|c: char| c.is_whitespace() || "=!,()<>".contains(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest.trim_start();
         word
@@ -161,7 +166,8 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Result<i64, String> {
         let word = self.word();
-        word.parse().map_err(|_| format!("for 'Gt', 'Lt' operators, the value must be an integer, not '{word}'"))
+        word.parse()
+            .map_err(|_| format!("for 'Gt', 'Lt' operators, the value must be an integer, not '{word}'"))
     }
 
     fn values(&mut self) -> Result<Vec<String>, String> {

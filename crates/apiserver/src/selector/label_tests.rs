@@ -52,7 +52,9 @@ fn the_object_form_means_the_same() {
     assert!(selector.matches(&labelled(json!({"app": "shop"}))));
     assert!(!selector.matches(&labelled(json!({"app": "shop", "tier": "3"}))));
     assert!(!selector.matches(&labelled(json!({"app": "shop", "off": "yes"}))));
-    assert!(LabelSelector::from_object(&json!({"matchExpressions": [{"key": "a", "operator": "Is"}]})).is_err());
+    assert!(
+        LabelSelector::from_object(&json!({"matchExpressions": [{"key": "a", "operator": "Is"}]})).is_err()
+    );
 }
 
 proptest! {

@@ -39,8 +39,14 @@ pub(crate) enum JournalError {
 
 /// One line of the journal.
 pub(super) enum Record {
-    Put { location: Location, stored: Arc<Stored> },
-    Remove { revision: u64, location: Location },
+    Put {
+        location: Location,
+        stored: Arc<Stored>,
+    },
+    Remove {
+        revision: u64,
+        location: Location,
+    },
     /// Something that is not kept took a revision.
     Revision(u64),
 }

@@ -229,7 +229,12 @@ impl Store {
     }
 
     /// Puts a new state in the place of the one at `expected`.
-    pub fn replace(&self, location: &Location, expected: u64, object: Value) -> Result<Arc<Stored>, WriteError> {
+    pub fn replace(
+        &self,
+        location: &Location,
+        expected: u64,
+        object: Value,
+    ) -> Result<Arc<Stored>, WriteError> {
         let mut state = self.state.write();
         let previous = current(&state, location, expected)?;
         Ok(self.commit(&mut state, location.clone(), Some(object), Some(previous)))
@@ -245,7 +250,9 @@ impl Store {
         let mut object = removed.object.clone();
         object::set(&mut object, &["metadata", "resourceVersion"], removed.revision.to_string());
         let removed = Arc::new(Stored { revision: removed.revision, object });
-        if let Some(event) = state.shelves.get_mut(&location.collection).and_then(|shelf| shelf.history.back_mut()) {
+        if let Some(event) =
+            state.shelves.get_mut(&location.collection).and_then(|shelf| shelf.history.back_mut())
+        {
             event.object = removed.clone();
         }
         let _ = self.trail.send(Trail::Removed(location.clone(), removed.clone()));

@@ -40,7 +40,8 @@ async fn what_is_written_is_there_after_a_restart_and_revisions_go_on() {
 fn a_torn_last_line_is_dropped_and_a_damaged_middle_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let good = r#"{"revision":1,"collection":"/configmaps","namespace":"d","name":"a","object":{"metadata":{"name":"a"}}}"#;
-    std::fs::write(folder.path().join("objects.journal"), format!("{good}\n{{\"revision\":2,\"coll")).unwrap();
+    std::fs::write(folder.path().join("objects.journal"), format!("{good}\n{{\"revision\":2,\"coll"))
+        .unwrap();
     let (store, _trail) = Store::open(folder.path(), []).unwrap();
     assert!(store.get("/configmaps", "d", "a").is_some());
     drop(store);
@@ -75,7 +76,10 @@ fn watchers_read_the_past_in_order_until_it_is_compacted() {
         stored = store.replace(&at("a"), stored.revision, thing("default", "a", "1")).unwrap();
     }
     let (events, up_to) = store.events_after("example.org/things", start + 1).unwrap();
-    assert_eq!(events.iter().map(|event| event.revision).collect::<Vec<_>>(), [start + 2, start + 3, start + 4]);
+    assert_eq!(
+        events.iter().map(|event| event.revision).collect::<Vec<_>>(),
+        [start + 2, start + 3, start + 4]
+    );
     assert_eq!(up_to, start + 4);
 
     for _ in 0..HISTORY {

@@ -1,8 +1,11 @@
 //! Paths under an object that are not the object: scale, tokens, evictions, and the streams to a node.
 
+mod options;
 pub(crate) mod reviews;
 mod scale;
 mod small;
+mod streams;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -24,7 +27,8 @@ pub(crate) async fn dispatch(
     parts: &Parts,
     incoming: Incoming,
 ) -> Result<Answer, ApiError> {
-    let subresource = call.resource.subresource(&call.path.subresource).ok_or_else(ApiError::no_such_resource)?;
+    let subresource =
+        call.resource.subresource(&call.path.subresource).ok_or_else(ApiError::no_such_resource)?;
     let verb = match call.method.as_str() {
         "GET" => "get",
         "POST" => "create",
@@ -36,9 +40,13 @@ pub(crate) async fn dispatch(
         return Err(ApiError::method_not_allowed());
     }
     match call.path.subresource.as_str() {
+        "log" => return streams::log(api, &call).await,
+        "exec" | "attach" => return streams::execute(api, &call, parts, incoming).await,
+        "portforward" => return streams::forward(api, &call, parts, incoming).await,
         _ => {}
     }
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type =
+        parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let bytes = match call.method {
         Method::GET => bytes::Bytes::new(),
         _ => body::read(incoming).await?,

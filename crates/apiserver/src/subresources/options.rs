@@ -38,7 +38,10 @@ pub(super) fn container(pod: &Value, query: &Query) -> Result<String, ApiError> 
         ([], _) => Err(ApiError::bad_request(format!("pod {name} has no containers"))),
         ([only], true) => Ok((*only).to_owned()),
         _ => {
-            let mut message = format!("a container name must be specified for pod {name}, choose one of: [{}]", own.join(" "));
+            let mut message = format!(
+                "a container name must be specified for pod {name}, choose one of: [{}]",
+                own.join(" ")
+            );
             if !init.is_empty() {
                 message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
             }
@@ -51,12 +54,17 @@ pub(super) fn container(pod: &Value, query: &Query) -> Result<String, ApiError> 
 pub(super) fn log_request(pod: &Value, query: &Query) -> Result<LogRequest, ApiError> {
     let since = match (query.number("sinceSeconds")?, query.text("sinceTime")) {
         (Some(_), Some(_)) => {
-            return Err(ApiError::bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified"));
+            return Err(ApiError::bad_request(
+                "at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ));
         }
         (Some(seconds), None) => {
             let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
             let now = jiff::Timestamp::now();
-            Some(now.checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+            Some(
+                now.checked_sub(jiff::SignedDuration::from_secs(seconds))
+                    .unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+            )
         }
         (None, Some(text)) => Some(text.parse().map_err(|error| {
             ApiError::bad_request(format!("sinceTime {text:?} is not an RFC 3339 time: {error}"))

@@ -42,6 +42,8 @@ fn token(api: &Api, review: &Value) -> Value {
         Ok(verified) => {
             json!({"authenticated": true, "user": verified.user.info(), "audiences": verified.audiences})
         }
-        Err(reason) => json!({"authenticated": false, "user": {}, "error": format!("[invalid bearer token, {reason}]")}),
+        Err(reason) => {
+            json!({"authenticated": false, "user": {}, "error": format!("[invalid bearer token, {reason}]")})
+        }
     }
 }

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, WriteOptions};
 use crate::error::{ApiError, FieldError};
+use crate::http::body;
 use crate::http::response::{self, Answer};
 use crate::http::service::{Call, read_patch};
-use crate::http::body;
 use crate::object::{self, at, integer, map, set};
 use crate::operations::update;
 use crate::patch::{PatchKind, json_patch, merge_patch};
@@ -30,7 +30,9 @@ pub(super) async fn answer(
                 let patched = match patch.kind {
                     PatchKind::Json => json_patch(&shown, &patch.body)?,
                     // A Scale has no lists: strategic merge, and applying it, are plain merges.
-                    PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply => merge_patch(&shown, &patch.body)?,
+                    PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply => {
+                        merge_patch(&shown, &patch.body)?
+                    }
                 };
                 (patched, options)
             }
@@ -42,7 +44,8 @@ pub(super) async fn answer(
         let scaled = scaled(call, &current.object, &wanted)?;
         let options = WriteOptions { field_validation: crate::api::FieldValidation::Ignore, ..options };
         let mut warnings = Vec::new();
-        let replaced = update::replace(api, &call.resource, "", &current, scaled, &options, &mut warnings).await?;
+        let replaced =
+            update::replace(api, &call.resource, "", &current, scaled, &options, &mut warnings).await?;
         if let Some(stored) = replaced {
             let mut answer = response::object(200, &scale(call, &stored), call.accepted);
             response::warn(&mut answer, &warnings);
@@ -94,7 +97,8 @@ fn selector(call: &Call, object: &Value) -> Option<String> {
         let path: Vec<&str> = path.split('.').filter(|name| !name.is_empty()).collect();
         return object::text(object, &path).map(str::to_owned);
     }
-    let labels = map(object, &["spec", "selector", "matchLabels"]).or_else(|| map(object, &["spec", "selector"]))?;
+    let labels =
+        map(object, &["spec", "selector", "matchLabels"]).or_else(|| map(object, &["spec", "selector"]))?;
     let pairs = labels.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
     Some(pairs.collect::<Vec<_>>().join(","))
 }

@@ -22,10 +22,11 @@ pub(super) fn token(api: &Api, call: &Call, request: &Value) -> Result<Answer, A
         let detail = "may not specify a duration less than 10 minutes";
         return Err(invalid(FieldError::invalid("spec.expirationSeconds", &seconds.into(), detail)));
     }
-    let (bound_to, node) = match object::at(request, &["spec", "boundObjectRef"]).filter(|bound| bound.is_object()) {
-        Some(bound) => bound_object(api, call, &account.object, bound)?,
-        None => (None, None),
-    };
+    let (bound_to, node) =
+        match object::at(request, &["spec", "boundObjectRef"]).filter(|bound| bound.is_object()) {
+            Some(bound) => bound_object(api, call, &account.object, bound)?,
+            None => (None, None),
+        };
     let audiences: Vec<String> =
         items(request, &["spec", "audiences"]).iter().filter_map(Value::as_str).map(str::to_owned).collect();
     let wanted = TokenRequest {
@@ -41,7 +42,11 @@ pub(super) fn token(api: &Api, call: &Call, request: &Value) -> Result<Answer, A
     let mut answer = request.clone();
     set(&mut answer, &["kind"], "TokenRequest");
     set(&mut answer, &["apiVersion"], "authentication.k8s.io/v1");
-    set(&mut answer, &["metadata"], json!({"name": name, "namespace": namespace, "creationTimestamp": object::now()}));
+    set(
+        &mut answer,
+        &["metadata"],
+        json!({"name": name, "namespace": namespace, "creationTimestamp": object::now()}),
+    );
     if audiences.is_empty() {
         set(&mut answer, &["spec", "audiences"], json!([crate::auth::tokens::ISSUER]));
     }
@@ -60,7 +65,11 @@ fn bound_object(api: &Api, call: &Call, account: &Value, bound: &Value) -> Resul
         "Pod" => "/pods",
         "Secret" => "/secrets",
         "Node" => "/nodes",
-        other => return Err(ApiError::bad_request(format!("cannot bind token to object of type v1, Kind={other}"))),
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "cannot bind token to object of type v1, Kind={other}"
+            )));
+        }
     };
     let space = if kind == "Node" { "" } else { namespace };
     let plural = collection.trim_start_matches('/');
@@ -68,7 +77,9 @@ fn bound_object(api: &Api, call: &Call, account: &Value, bound: &Value) -> Resul
     let found = api.store.get(collection, space, name).ok_or_else(|| ApiError::not_found(named))?;
     let uid = object::uid(&found.object);
     if let Some(wanted) = text(bound, &["uid"]).filter(|wanted| !wanted.is_empty() && *wanted != uid) {
-        let why = format!("the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated");
+        let why = format!(
+            "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
         return Err(ApiError::conflict(named, &why));
     }
     let mut node = None;
@@ -105,7 +116,8 @@ pub(super) async fn evict(api: &Api, call: &Call, eviction: &Value) -> Result<An
     }
     let how = DeleteOptions::from_body(eviction.get("deleteOptions").unwrap_or(&Value::Null))?;
     delete::delete(api, &call.resource, namespace, name, &how, &call.write_options()?).await?;
-    let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    let done =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(response::object(201, &done, call.accepted))
 }
 
@@ -132,6 +144,7 @@ pub(super) fn bind(api: &Api, call: &Call, binding: &Value) -> Result<Answer, Ap
         }));
         set(pod, &["status", "conditions"], conditions);
     });
-    let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    let done =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(response::object(201, &done, call.accepted))
 }

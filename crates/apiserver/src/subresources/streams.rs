@@ -92,7 +92,8 @@ pub(super) async fn execute(
     let stored = api.find(&call.resource, namespace, name)?;
     let container = options::container(&stored.object, &call.query)?;
     let pod = options::pod_ref(&stored.object);
-    let (stdin, stdout, tty) = (call.query.flag("stdin")?, call.query.flag("stdout")?, call.query.flag("tty")?);
+    let (stdin, stdout, tty) =
+        (call.query.flag("stdin")?, call.query.flag("stdout")?, call.query.flag("tty")?);
     // A terminal has one output.
     let stderr = call.query.flag("stderr")? && !tty;
     if !stdin && !stdout && !stderr {
@@ -126,27 +127,20 @@ pub(super) async fn forward(
     let mut ports = Vec::new();
     for text in call.query.all("ports").flat_map(|list| list.split(',')).filter(|text| !text.is_empty()) {
         let port = text.parse::<u16>().ok().filter(|port| *port > 0);
-        ports.push(port.ok_or_else(|| ApiError::bad_request(format!("{text:?} is not a port: must be between 1 and 65535")))?);
+        ports.push(port.ok_or_else(|| {
+            ApiError::bad_request(format!("{text:?} is not a port: must be between 1 and 65535"))
+        })?);
     }
     admit(api, call).await?;
-    if let Some(upgrade) = websocket::spdy_upgrade(parts) {
-        return upgrade.forward(api, parts, incoming, pod);
-    }
     if call.method != Method::GET {
-        return Err(ApiError::bad_request("port-forward needs a websocket or SPDY/3.1 upgrade"));
+        return Err(ApiError::bad_request(
+            "port-forward is served over a websocket (v4.channel.k8s.io), not over SPDY: use `mizzen port-forward` or a client that speaks it",
+        ));
     }
-    let upgrade =
-        websocket::upgrade(parts, incoming, &["SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io", "portforward.k8s.io"])?;
-    if ports.is_empty() && !upgrade.is_tunnel() {
+    let upgrade = websocket::upgrade(parts, incoming, &["v4.channel.k8s.io", "portforward.k8s.io"])?;
+    if ports.is_empty() {
         return Err(ApiError::bad_request("query parameter \"ports\" is required"));
     }
     let node = api.node.clone();
-    let tunnel = upgrade.is_tunnel();
-    Ok(upgrade.accept(api.stopping.clone(), move |socket| async move {
-        if tunnel {
-            websocket::tunnel::relay(socket, node, pod).await;
-        } else {
-            websocket::ports::relay(socket, node, pod, ports).await;
-        }
-    }))
+    Ok(upgrade.accept(api.stopping.clone(), move |socket| websocket::ports::relay(socket, node, pod, ports)))
 }

@@ -35,9 +35,10 @@ pub(super) fn layout(resource: &Resource) -> Layout {
         ("apiextensions.k8s.io", "customresourcedefinitions") => DEFINITIONS,
         ("networking.k8s.io", "ingresses") => INGRESSES,
         ("coordination.k8s.io", "leases") => LEASES,
-        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations" | "validatingwebhookconfigurations") => {
-            WEBHOOKS
-        }
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => WEBHOOKS,
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => BINDINGS,
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => ROLES,
         _ => &[NAME, AGE],
@@ -90,9 +91,9 @@ fn external_address(service: &Value) -> String {
         return text_or_empty(service, &["spec", "externalName"]).to_owned();
     }
     if kind == "LoadBalancer" {
-        addresses.extend(items(service, &["status", "loadBalancer", "ingress"]).iter().filter_map(|ingress| {
-            text(ingress, &["ip"]).or_else(|| text(ingress, &["hostname"])).map(str::to_owned)
-        }));
+        addresses.extend(items(service, &["status", "loadBalancer", "ingress"]).iter().filter_map(
+            |ingress| text(ingress, &["ip"]).or_else(|| text(ingress, &["hostname"])).map(str::to_owned),
+        ));
     }
     addresses.extend(listed);
     match (addresses.is_empty(), kind) {
@@ -133,7 +134,9 @@ static NODES: &[Cell] = &[
     ("Version", "string", 0, |node| text_or_empty(node, &["status", "nodeInfo", "kubeletVersion"]).into()),
     ("Internal-IP", "string", 1, |node| node_address(node, "InternalIP")),
     ("External-IP", "string", 1, |node| node_address(node, "ExternalIP")),
-    ("OS-Image", "string", 1, |node| or(text_or_empty(node, &["status", "nodeInfo", "osImage"]), "<unknown>")),
+    ("OS-Image", "string", 1, |node| {
+        or(text_or_empty(node, &["status", "nodeInfo", "osImage"]), "<unknown>")
+    }),
     ("Kernel-Version", "string", 1, |node| {
         or(text_or_empty(node, &["status", "nodeInfo", "kernelVersion"]), "<unknown>")
     }),
@@ -176,7 +179,9 @@ static NAMESPACES: &[Cell] =
 
 static CONFIG_MAPS: &[Cell] = &[
     NAME,
-    ("Data", "string", 0, |config| (count(config, &["data"]) + count(config, &["binaryData"])).to_string().into()),
+    ("Data", "string", 0, |config| {
+        (count(config, &["data"]) + count(config, &["binaryData"])).to_string().into()
+    }),
     AGE,
 ];
 
@@ -219,9 +224,9 @@ static ENDPOINT_SLICES: &[Cell] = &[
     NAME,
     ("AddressType", "string", 0, |slice| text_or_empty(slice, &["addressType"]).into()),
     ("Ports", "string", 0, |slice| {
-        let ports = items(slice, &["ports"]).iter().map(|port| {
-            integer(port, &["port"]).map_or_else(|| "*".to_owned(), |port| port.to_string())
-        });
+        let ports = items(slice, &["ports"])
+            .iter()
+            .map(|port| integer(port, &["port"]).map_or_else(|| "*".to_owned(), |port| port.to_string()));
         or(&shortened(ports.collect(), 3), "<unset>")
     }),
     ("Endpoints", "string", 0, |slice| {
@@ -248,7 +253,9 @@ static EVENTS: &[Cell] = &[
 ];
 
 static NEW_EVENTS: &[Cell] = &[
-    ("Last Seen", "string", 0, |event| last_seen(event, &["deprecatedLastTimestamp"], &["deprecatedFirstTimestamp"])),
+    ("Last Seen", "string", 0, |event| {
+        last_seen(event, &["deprecatedLastTimestamp"], &["deprecatedFirstTimestamp"])
+    }),
     ("Type", "string", 0, |event| text_or_empty(event, &["type"]).into()),
     ("Reason", "string", 0, |event| text_or_empty(event, &["reason"]).into()),
     ("Object", "string", 0, |event| involved(event, "regarding")),
@@ -273,7 +280,9 @@ fn involved(event: &Value, field: &str) -> Value {
 
 static DEFINITIONS: &[Cell] = &[
     NAME,
-    ("Created At", "date", 0, |definition| text_or_empty(definition, &["metadata", "creationTimestamp"]).into()),
+    ("Created At", "date", 0, |definition| {
+        text_or_empty(definition, &["metadata", "creationTimestamp"]).into()
+    }),
 ];
 
 static INGRESSES: &[Cell] = &[
@@ -285,7 +294,8 @@ static INGRESSES: &[Cell] = &[
     }),
     ("Address", "string", 0, |ingress| {
         let addresses = items(ingress, &["status", "loadBalancer", "ingress"]).iter();
-        let addresses = addresses.filter_map(|ingress| text(ingress, &["ip"]).or_else(|| text(ingress, &["hostname"])));
+        let addresses =
+            addresses.filter_map(|ingress| text(ingress, &["ip"]).or_else(|| text(ingress, &["hostname"])));
         addresses.collect::<Vec<_>>().join(",").into()
     }),
     ("Ports", "string", 0, |ingress| {
@@ -309,7 +319,5 @@ static BINDINGS: &[Cell] = &[
     AGE,
 ];
 
-static ROLES: &[Cell] = &[
-    NAME,
-    ("Created At", "date", 0, |role| text_or_empty(role, &["metadata", "creationTimestamp"]).into()),
-];
+static ROLES: &[Cell] =
+    &[NAME, ("Created At", "date", 0, |role| text_or_empty(role, &["metadata", "creationTimestamp"]).into())];

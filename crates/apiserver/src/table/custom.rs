@@ -39,7 +39,8 @@ fn cell(object: &Value, column: &PrinterColumn) -> Value {
             [Value::String(text)] => text.as_str().into(),
             [one] => one.to_string().into(),
             many => {
-                let texts = many.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                let texts =
+                    many.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
                 texts.collect::<Vec<_>>().join(" ").into()
             }
         },

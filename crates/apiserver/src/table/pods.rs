@@ -81,7 +81,8 @@ fn status(pod: &Value) -> String {
         let mut has_running = false;
         for container in items(pod, &["status", "containerStatuses"]).iter().rev() {
             let state = |path: &[&str]| text_or_empty(container, path).to_owned();
-            let (waiting, ended) = (state(&["state", "waiting", "reason"]), state(&["state", "terminated", "reason"]));
+            let (waiting, ended) =
+                (state(&["state", "waiting", "reason"]), state(&["state", "terminated", "reason"]));
             if !waiting.is_empty() {
                 word = waiting;
             } else if !ended.is_empty() {
@@ -100,7 +101,8 @@ fn status(pod: &Value) -> String {
         }
     }
     if is_terminating(pod) {
-        word = if text(pod, &["status", "reason"]) == Some("NodeLost") { "Unknown" } else { "Terminating" }.to_owned();
+        word = if text(pod, &["status", "reason"]) == Some("NodeLost") { "Unknown" } else { "Terminating" }
+            .to_owned();
     }
     word
 }

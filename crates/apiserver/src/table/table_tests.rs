@@ -105,7 +105,9 @@ fn custom_columns_follow_their_paths() {
 #[test]
 fn every_row_has_as_many_cells_as_there_are_columns() {
     let catalogue = Catalogue::new(&[], None);
-    for resource in catalogue.groups.iter().flat_map(|group| &group.versions).flat_map(|version| &version.resources) {
+    for resource in
+        catalogue.groups.iter().flat_map(|group| &group.versions).flat_map(|version| &version.resources)
+    {
         let table = of_one(resource, &json!({}), false);
         let columns = table["columnDefinitions"].as_array().unwrap().len();
         assert_eq!(table["rows"][0]["cells"].as_array().unwrap().len(), columns, "{}", resource.plural);

@@ -13,7 +13,12 @@ const CONTAINERS: Cell = ("Containers", "string", 1, |object| template_texts(obj
 const IMAGES: Cell = ("Images", "string", 1, |object| template_texts(object, "image"));
 const SELECTOR: Cell = ("Selector", "string", 1, selector);
 const READY: Cell = ("Ready", "string", 0, |object| {
-    format!("{}/{}", number(object, &["status", "readyReplicas"]), integer(object, &["spec", "replicas"]).unwrap_or(1)).into()
+    format!(
+        "{}/{}",
+        number(object, &["status", "readyReplicas"]),
+        integer(object, &["spec", "replicas"]).unwrap_or(1)
+    )
+    .into()
 });
 
 fn template_texts(object: &Value, field: &str) -> Value {
@@ -59,7 +64,9 @@ pub(super) static DAEMON_SETS: &[Cell] = &[
     ("Ready", "integer", 0, |object| number(object, &["status", "numberReady"]).into()),
     ("Up-to-date", "integer", 0, |object| number(object, &["status", "updatedNumberScheduled"]).into()),
     ("Available", "integer", 0, |object| number(object, &["status", "numberAvailable"]).into()),
-    ("Node Selector", "string", 0, |object| joined_map(object, &["spec", "template", "spec", "nodeSelector"])),
+    ("Node Selector", "string", 0, |object| {
+        joined_map(object, &["spec", "template", "spec", "nodeSelector"])
+    }),
     AGE,
     CONTAINERS,
     IMAGES,
@@ -70,7 +77,8 @@ pub(super) static JOBS: &[Cell] = &[
     NAME,
     ("Status", "string", 0, |job| {
         let words = [("Complete", "Complete"), ("Failed", "Failed"), ("Suspended", "Suspended")];
-        let word = words.into_iter().find(|(kind, _)| condition(job, kind) == Some("True")).map(|(_, word)| word);
+        let word =
+            words.into_iter().find(|(kind, _)| condition(job, kind) == Some("True")).map(|(_, word)| word);
         word.unwrap_or("Running").into()
     }),
     ("Completions", "string", 0, |job| {

@@ -14,7 +14,12 @@ use crate::resources::{Resource, definition_checks};
 use crate::selector::LabelSelector;
 
 /// Adds everything wrong with an object, on its own and as a replacement of `old`.
-pub(crate) fn violations(resource: &Resource, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+pub(crate) fn violations(
+    resource: &Resource,
+    object: &Value,
+    old: Option<&Value>,
+    errors: &mut Vec<FieldError>,
+) {
     match &*resource.collection {
         "/pods" => pod::violations(object, old, errors),
         "/services" => service::violations(object, errors),
@@ -24,7 +29,9 @@ pub(crate) fn violations(resource: &Resource, object: &Value, old: Option<&Value
         }
         "batch/jobs" => workload::job(object, old, errors),
         "batch/cronjobs" => workload::cron_job(object, errors),
-        "apiextensions.k8s.io/customresourcedefinitions" => errors.extend(definition_checks::violations(object)),
+        "apiextensions.k8s.io/customresourcedefinitions" => {
+            errors.extend(definition_checks::violations(object))
+        }
         "discovery.k8s.io/endpointslices" => endpoint_slice(object, old, errors),
         "rbac.authorization.k8s.io/rolebindings" | "rbac.authorization.k8s.io/clusterrolebindings" => {
             binding(object, old, errors);
@@ -61,7 +68,9 @@ const MAX_DATA: usize = 1024 * 1024;
 
 fn data(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let is_key = |key: &str| {
-        !key.is_empty() && key.len() <= 253 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        !key.is_empty()
+            && key.len() <= 253
+            && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
     };
     let mut size = 0;
     for field in ["data", "binaryData"] {
@@ -105,12 +114,17 @@ fn endpoint_slice(object: &Value, old: Option<&Value>, errors: &mut Vec<FieldErr
     match kind {
         "" => errors.push(FieldError::required("addressType", "")),
         "IPv4" | "IPv6" | "FQDN" => {}
-        other => errors.push(FieldError::not_supported("addressType", &other.into(), &["FQDN", "IPv4", "IPv6"])),
+        other => {
+            errors.push(FieldError::not_supported("addressType", &other.into(), &["FQDN", "IPv4", "IPv6"]))
+        }
     }
     immutable(object, old, &["addressType"], errors);
     for (index, endpoint) in items(object, &["endpoints"]).iter().enumerate() {
         if items(endpoint, &["addresses"]).is_empty() {
-            errors.push(FieldError::required(format!("endpoints[{index}].addresses"), "must contain at least 1 address"));
+            errors.push(FieldError::required(
+                format!("endpoints[{index}].addresses"),
+                "must contain at least 1 address",
+            ));
         }
     }
 }
@@ -137,10 +151,16 @@ fn webhooks(object: &Value, errors: &mut Vec<FieldError>) {
         }
         let has = |field: &str| at(webhook, &["clientConfig", field]).is_some();
         if has("url") == has("service") {
-            errors.push(FieldError::required(format!("{path}.clientConfig"), "exactly one of url or service is required"));
+            errors.push(FieldError::required(
+                format!("{path}.clientConfig"),
+                "exactly one of url or service is required",
+            ));
         }
         if text_or_empty(webhook, &["sideEffects"]).is_empty() {
-            errors.push(FieldError::required(format!("{path}.sideEffects"), "must specify one of None, NoneOnDryRun"));
+            errors.push(FieldError::required(
+                format!("{path}.sideEffects"),
+                "must specify one of None, NoneOnDryRun",
+            ));
         }
         if items(webhook, &["admissionReviewVersions"]).is_empty() {
             let detail = "must specify one of v1, v1beta1";

@@ -23,7 +23,9 @@ pub(super) fn violations(pod: &Value, old: Option<&Value>, errors: &mut Vec<Fiel
 fn unchanged(pod: &Value, old: &Value, errors: &mut Vec<FieldError>) {
     let essence = |pod: &Value| {
         let mut spec = pod.get("spec").cloned().unwrap_or_default();
-        for free in ["activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates"] {
+        for free in
+            ["activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates"]
+        {
             object::remove(&mut spec, &[free]);
         }
         // Binding and ephemeral containers have their own paths, which come through here.
@@ -63,8 +65,13 @@ pub(super) fn spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
     for list in ["initContainers", "containers"] {
         for (index, container) in items(spec, &[list]).iter().enumerate() {
             let path = format!("{path}.{list}[{index}]");
-            if !names.insert(text_or_empty(container, &["name"])) && !text_or_empty(container, &["name"]).is_empty() {
-                errors.push(FieldError::duplicate(format!("{path}.name"), &text_or_empty(container, &["name"]).into()));
+            if !names.insert(text_or_empty(container, &["name"]))
+                && !text_or_empty(container, &["name"]).is_empty()
+            {
+                errors.push(FieldError::duplicate(
+                    format!("{path}.name"),
+                    &text_or_empty(container, &["name"]).into(),
+                ));
             }
             self::container(container, &path, &volumes, errors);
         }
@@ -107,7 +114,11 @@ fn container(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mu
         }
         let protocol = text(port, &["protocol"]).unwrap_or("TCP");
         if !matches!(protocol, "TCP" | "UDP" | "SCTP") {
-            errors.push(FieldError::not_supported(format!("{path}.protocol"), &protocol.into(), &["SCTP", "TCP", "UDP"]));
+            errors.push(FieldError::not_supported(
+                format!("{path}.protocol"),
+                &protocol.into(),
+                &["SCTP", "TCP", "UDP"],
+            ));
         }
     }
     for (index, variable) in items(container, &["env"]).iter().enumerate() {
@@ -139,7 +150,11 @@ fn container(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mu
             let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
             if !super::names::is_quantity(&text) {
                 let detail = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-                errors.push(FieldError::invalid(format!("{path}.resources.{kind}[{resource}]"), amount, detail));
+                errors.push(FieldError::invalid(
+                    format!("{path}.resources.{kind}[{resource}]"),
+                    amount,
+                    detail,
+                ));
             }
         }
     }

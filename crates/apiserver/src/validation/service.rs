@@ -45,10 +45,16 @@ pub(super) fn violations(service: &Value, errors: &mut Vec<FieldError>) {
         port_number(format!("{path}.port"), port.get("port"), errors);
         let protocol = text_or_empty(port, &["protocol"]);
         if !matches!(protocol, "TCP" | "UDP" | "SCTP") {
-            errors.push(FieldError::not_supported(format!("{path}.protocol"), &protocol.into(), &["SCTP", "TCP", "UDP"]));
+            errors.push(FieldError::not_supported(
+                format!("{path}.protocol"),
+                &protocol.into(),
+                &["SCTP", "TCP", "UDP"],
+            ));
         }
         match port.get("targetPort") {
-            Some(number @ Value::Number(_)) => port_number(format!("{path}.targetPort"), Some(number), errors),
+            Some(number @ Value::Number(_)) => {
+                port_number(format!("{path}.targetPort"), Some(number), errors)
+            }
             Some(Value::String(name)) if !is_port_name(name) => {
                 let detail = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-), at most 15 of them and at least one letter";
                 errors.push(FieldError::invalid(format!("{path}.targetPort"), &name.as_str().into(), detail));
@@ -56,7 +62,10 @@ pub(super) fn violations(service: &Value, errors: &mut Vec<FieldError>) {
             _ => {}
         }
         if !numbers.insert((port.get("port").map(Value::to_string), protocol)) {
-            errors.push(FieldError::duplicate(path, &serde_json::json!({"port": port.get("port"), "protocol": protocol})));
+            errors.push(FieldError::duplicate(
+                path,
+                &serde_json::json!({"port": port.get("port"), "protocol": protocol}),
+            ));
         }
     }
     super::names::labels(service, &["spec", "selector"], errors);

@@ -25,7 +25,9 @@ fn a_deployments_selector_matches_its_template_and_stays() {
     let astray = deployment(json!({"app": "a"}), json!({"app": "b"}));
     assert_eq!(
         errors("apps", "deployments", &astray, None),
-        ["spec.template.metadata.labels: Invalid value: {\"app\":\"b\"}: `selector` does not match template `labels`"]
+        [
+            "spec.template.metadata.labels: Invalid value: {\"app\":\"b\"}: `selector` does not match template `labels`"
+        ]
     );
     let moved = deployment(json!({"app": "b"}), json!({"app": "b"}));
     assert_eq!(

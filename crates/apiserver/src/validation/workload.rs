@@ -15,7 +15,11 @@ pub(super) fn violations(object: &Value, old: Option<&Value>, errors: &mut Vec<F
     if let Some(replicas) = integer(object, &["spec", "replicas"])
         && replicas < 0
     {
-        errors.push(FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0"));
+        errors.push(FieldError::invalid(
+            "spec.replicas",
+            &replicas.into(),
+            "must be greater than or equal to 0",
+        ));
     }
     match at(object, &["spec", "selector"]) {
         None => errors.push(FieldError::required("spec.selector", "")),
@@ -27,7 +31,8 @@ pub(super) fn violations(object: &Value, old: Option<&Value>, errors: &mut Vec<F
             }
             Ok(parsed) => {
                 if !parsed.matches_labels(at(object, &["spec", "template", "metadata", "labels"])) {
-                    let labels = map(object, &["spec", "template", "metadata", "labels"]).cloned().unwrap_or_default();
+                    let labels =
+                        map(object, &["spec", "template", "metadata", "labels"]).cloned().unwrap_or_default();
                     let detail = "`selector` does not match template `labels`";
                     errors.push(FieldError::invalid("spec.template.metadata.labels", &labels.into(), detail));
                 }
@@ -66,7 +71,11 @@ fn template(object: &Value, path: &[&str], policies: &[&str], errors: &mut Vec<F
     if let Some(policy) = text(spec, &["restartPolicy"])
         && !policies.contains(&policy)
     {
-        errors.push(FieldError::not_supported(format!("{field}.spec.restartPolicy"), &policy.into(), policies));
+        errors.push(FieldError::not_supported(
+            format!("{field}.spec.restartPolicy"),
+            &policy.into(),
+            policies,
+        ));
     }
     let labels: Vec<&str> = path.iter().copied().chain(["metadata", "labels"]).collect();
     super::names::labels(object, &labels, errors);

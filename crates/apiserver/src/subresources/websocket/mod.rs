@@ -1,0 +1,123 @@
+//! Websockets with Kubernetes' channel protocols: the first byte of a message says which stream it belongs to.
+
+pub(super) mod exec;
+pub(super) mod ports;
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::ApiError;
+use crate::http::response::{self, Answer};
+
+pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Largest message a client may send.
+const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// How long the client may take to go on after it was answered.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An upgrade that can be accepted.
+pub(super) struct Upgrade {
+    on_upgrade: OnUpgrade,
+    accept_key: String,
+    protocol: &'static str,
+}
+
+/// Reads an upgrade request. `protocols` are those spoken here, preferred first.
+pub(super) fn upgrade(
+    parts: &Parts,
+    incoming: Incoming,
+    protocols: &[&'static str],
+) -> Result<Upgrade, ApiError> {
+    let header = |name| {
+        parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default()
+    };
+    let wants =
+        |name, wanted: &str| header(name).split(',').any(|word| word.trim().eq_ignore_ascii_case(wanted));
+    if !wants(UPGRADE, "websocket") || !wants(CONNECTION, "upgrade") {
+        return Err(ApiError::bad_request("Upgrade request required: this is served over a websocket"));
+    }
+    let key = header(SEC_WEBSOCKET_KEY);
+    if key.is_empty() {
+        return Err(ApiError::bad_request("Sec-WebSocket-Key is missing"));
+    }
+    let offered: Vec<&str> = parts
+        .headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .collect();
+    let protocol = protocols.iter().find(|known| offered.contains(*known)).ok_or_else(|| {
+        ApiError::bad_request(format!(
+            "none of the websocket protocols {offered:?} is known: {protocols:?} are"
+        ))
+    })?;
+    let accept_key = derive_accept_key(key.as_bytes());
+    let on_upgrade = hyper::upgrade::on(Request::from_parts(parts.clone(), incoming));
+    Ok(Upgrade { on_upgrade, accept_key, protocol })
+}
+
+impl Upgrade {
+    /// Answers the upgrade and relays until the relay, or the server, is done.
+    pub fn accept<F, R>(self, stopping: CancellationToken, relay: R) -> Answer
+    where
+        R: FnOnce(Socket) -> F + Send + 'static,
+        F: Future<Output = ()> + Send,
+    {
+        let on_upgrade = self.on_upgrade;
+        tokio::spawn(async move {
+            let upgraded = match tokio::time::timeout(UPGRADE_TIMEOUT, on_upgrade).await {
+                Ok(Ok(upgraded)) => upgraded,
+                Ok(Err(error)) => {
+                    return tracing::debug!(%error, "the client did not go on after the upgrade");
+                }
+                Err(_) => return tracing::debug!("the client took too long to go on after the upgrade"),
+            };
+            let config = WebSocketConfig::default()
+                .max_message_size(Some(MAX_MESSAGE))
+                .max_frame_size(Some(MAX_MESSAGE));
+            let socket =
+                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+            tokio::select! {
+                () = relay(socket) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        let mut answer = Response::new(response::full(Bytes::new()));
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = answer.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(self.protocol));
+        if let Ok(key) = HeaderValue::from_str(&self.accept_key) {
+            headers.insert(SEC_WEBSOCKET_ACCEPT, key);
+        }
+        answer
+    }
+}
+
+/// A message of a channel.
+pub(super) fn message(channel: u8, data: &[u8]) -> Message {
+    let mut bytes = Vec::with_capacity(data.len() + 1);
+    bytes.push(channel);
+    bytes.extend_from_slice(data);
+    Message::Binary(bytes.into())
+}
