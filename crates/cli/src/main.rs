@@ -8,6 +8,7 @@ mod access;
 mod commands;
 mod exit;
 mod forward;
+mod local;
 mod table;
 
 use clap::Parser;

@@ -3,8 +3,13 @@
 mod authn;
 mod dashboard;
 mod dashboard_server;
+mod down;
+mod intercept;
+mod node;
 mod proxy_config;
 mod proxy_status;
+mod status;
+mod up;
 mod version;
 
 use crate::access::AccessOptions;
@@ -13,6 +18,18 @@ use std::process::ExitCode;
 /// What `mizzen` can be asked to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Run a mesh on this machine, with a Kubernetes API of its own
+    Up(up::Arguments),
+    /// Stop the mesh on this machine
+    Down(down::Arguments),
+    /// Show the mesh on this machine
+    Status(status::Arguments),
+    /// Be the machine inside the machine, as `up` starts it
+    #[command(hide = true)]
+    Node(node::Arguments),
+    /// Redirect a pod's traffic to its proxy, as its init container does
+    #[command(hide = true)]
+    Intercept(intercept::Arguments),
     /// Show which proxies are connected and whether their configuration is current
     #[command(name = "proxy-status", visible_alias = "ps")]
     ProxyStatus(proxy_status::Arguments),
@@ -34,6 +51,11 @@ pub enum Command {
 /// Runs one command; the exit code is for commands that say something with it.
 pub fn run(command: Command, access: &AccessOptions) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Up(arguments) => up::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Down(arguments) => wait(down::run(arguments)),
+        Command::Status(arguments) => wait(status::run(arguments)),
+        Command::Node(arguments) => node::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Intercept(arguments) => intercept::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::ProxyStatus(arguments) => wait(proxy_status::run(arguments, access)),
         Command::ProxyConfig(arguments) => wait(proxy_config::run(arguments, access)),
         Command::Authn(arguments) => wait(authn::run(arguments, access)),
