@@ -11,6 +11,7 @@ mod proxy_status;
 mod status;
 mod up;
 mod version;
+mod workload;
 
 use crate::access::AccessOptions;
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ pub enum Command {
     DashboardServer(dashboard_server::Arguments),
     /// Print the versions of this program, the control plane and the proxies
     Version(version::Arguments),
+    /// Run one of the built-in applications, as the pods of `mizzen up` do
+    Workload(workload::Arguments),
 }
 
 /// Runs one command; the exit code is for commands that say something with it.
@@ -62,6 +65,7 @@ pub fn run(command: Command, access: &AccessOptions) -> anyhow::Result<ExitCode>
         Command::Dashboard(arguments) => wait(dashboard::run(arguments, access)),
         Command::DashboardServer(arguments) => wait(dashboard_server::run(arguments)),
         Command::Version(arguments) => wait(version::run(arguments, access)),
+        Command::Workload(arguments) => wait(workload::run(arguments)),
     }
 }
 

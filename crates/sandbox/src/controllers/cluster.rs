@@ -153,9 +153,9 @@ impl Cluster {
             ..DeleteParams::default()
         };
         match self.api::<K>(&key.namespace).delete(&key.name, &params).await {
-            // The object while it is still ending, or a status when it is gone.
-            Ok(answer) => match answer.left() {
-                Some(deleting) => cache.wrote(deleting),
+            // The object while it is still ending; else a status, or the object as it last was.
+            Ok(answer) => match answer.left().filter(|left| left.meta().deletion_timestamp.is_some()) {
+                Some(ending) => cache.wrote(ending),
                 None => cache.removed(&key, uid.as_deref()),
             },
             Err(kube::Error::Api(status)) if status.code == 404 => cache.removed(&key, uid.as_deref()),

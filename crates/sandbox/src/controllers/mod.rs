@@ -76,10 +76,12 @@ impl Controllers {
 
 /// Starts every controller, cluster DNS, the service proxy and the publishing of LoadBalancer
 /// Services as tasks of the current runtime. The API need not answer yet.
-pub async fn start(client: kube::Client, context: ControllerContext) -> Result<Controllers, StartError> {
-    let dns_address = context.dns_address;
-    let server =
-        Server::bind(dns_address).await.map_err(|source| StartError::Dns { address: dns_address, source })?;
+pub async fn start(client: kube::Client, mut context: ControllerContext) -> Result<Controllers, StartError> {
+    let address = context.dns_address;
+    let no_dns = |source| StartError::Dns { address, source };
+    let server = Server::bind(address).await.map_err(no_dns)?;
+    // With port 0 the system chose one.
+    context.dns_address = server.local_address().map_err(no_dns)?;
     let mut tasks = JoinSet::new();
     let (recorder, recording) = Recorder::new(client.clone(), "sandbox");
     tasks.spawn(recording);

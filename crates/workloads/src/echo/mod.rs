@@ -123,7 +123,11 @@ impl Echo {
         if upgrade.is_some_and(|upgrade| !upgrade.eq_ignore_ascii_case(b"h2c")) {
             return refusal(StatusCode::NOT_IMPLEMENTED, "of upgrades only websocket is done");
         }
+        let says_close = controls.close && request.version() < http::Version::HTTP_2;
         let mut response = self.http(request, &connection, &controls, roll).await;
+        if says_close {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         for (name, value) in controls.headers {
             response.headers_mut().append(name, value);
         }
