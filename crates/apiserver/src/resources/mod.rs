@@ -129,7 +129,7 @@ impl Catalogue {
             catalogue.add(Arc::new(resource));
         }
         for group in &mut catalogue.groups {
-            group.versions.sort_by(|a, b| version_order(&b.name).cmp(&version_order(&a.name)));
+            group.versions.sort_by_key(|version| std::cmp::Reverse(version_order(&version.name)));
         }
         catalogue
     }

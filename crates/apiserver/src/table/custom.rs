@@ -82,7 +82,7 @@ fn take<'a>(value: &'a Value, step: &Step) -> Vec<&'a Value> {
                 let found = field.split('.').try_fold(*item, |value, name| value.get(name));
                 match found {
                     Some(Value::String(text)) => text == wanted,
-                    Some(other) => other.to_string() == *wanted,
+                    Some(other) => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == *other),
                     None => false,
                 }
             })

@@ -44,10 +44,13 @@ impl Column {
     }
 }
 
+/// Makes the cells of an object's row.
+type Row = Box<dyn Fn(&Value) -> Vec<Value>>;
+
 /// How a resource's objects become rows.
 struct Layout {
     columns: Vec<Column>,
-    cells: Box<dyn Fn(&Value) -> Vec<Value>>,
+    cells: Row,
 }
 
 fn layout(resource: &Resource) -> Layout {
