@@ -8,6 +8,7 @@ mod analyzers;
 pub mod code;
 pub mod diagnostic;
 pub mod format;
+pub mod manifest;
 mod registry;
 mod report;
 mod routes;
@@ -16,6 +17,7 @@ pub mod world;
 
 pub use code::Code;
 pub use diagnostic::{Diagnostic, Level, Origin, Place, ResourceName};
+pub use manifest::Manifest;
 pub use suppress::Suppression;
 pub use world::{Settings, World};
 

@@ -9,6 +9,7 @@ mod commands;
 mod exit;
 mod forward;
 mod local;
+mod manifests;
 mod table;
 
 use clap::Parser;

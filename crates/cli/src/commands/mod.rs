@@ -1,5 +1,6 @@
 //! One file a command. A command reads its arguments, calls the room that does the work, and prints.
 
+mod analyze;
 mod authn;
 mod dashboard;
 mod dashboard_server;
@@ -10,6 +11,7 @@ mod proxy_config;
 mod proxy_status;
 mod status;
 mod up;
+mod validate;
 mod version;
 mod workload;
 
@@ -37,6 +39,8 @@ pub enum Command {
     /// Show the configuration that a proxy is running
     #[command(name = "proxy-config", visible_alias = "pc")]
     ProxyConfig(proxy_config::Arguments),
+    /// Say what is wrong with the configuration, of files or of a live mesh
+    Analyze(analyze::Arguments),
     /// Look at how workloads authenticate each other
     Authn(authn::Arguments),
     /// Open a page: service graph, metrics, traces, a proxy
@@ -45,6 +49,9 @@ pub enum Command {
     /// Serve the built-in pages, as their pod does
     #[command(name = "dashboard-server", hide = true)]
     DashboardServer(dashboard_server::Arguments),
+    /// Say whether the objects of files are valid
+    #[command(visible_alias = "v")]
+    Validate(validate::Arguments),
     /// Print the versions of this program, the control plane and the proxies
     Version(version::Arguments),
     /// Run one of the built-in applications, as the pods of `mizzen up` do
@@ -61,9 +68,11 @@ pub fn run(command: Command, access: &AccessOptions) -> anyhow::Result<ExitCode>
         Command::Intercept(arguments) => intercept::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::ProxyStatus(arguments) => wait(proxy_status::run(arguments, access)),
         Command::ProxyConfig(arguments) => wait(proxy_config::run(arguments, access)),
+        Command::Analyze(arguments) => wait(analyze::run(arguments, access)),
         Command::Authn(arguments) => wait(authn::run(arguments, access)),
         Command::Dashboard(arguments) => wait(dashboard::run(arguments, access)),
         Command::DashboardServer(arguments) => wait(dashboard_server::run(arguments)),
+        Command::Validate(arguments) => wait(validate::run(arguments)),
         Command::Version(arguments) => wait(version::run(arguments, access)),
         Command::Workload(arguments) => wait(workload::run(arguments)),
     }
