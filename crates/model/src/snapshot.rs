@@ -274,7 +274,13 @@ impl Snapshot {
 
     /// Whether what a client sees depends on its labels besides its namespace.
     pub fn depends_on_client_labels(&self) -> bool {
-        self.routes.by_source_labels > 0 || self.rules.by_client > 0
+        self.routes.by_source_labels > 0 || self.rules.by_client > 0 || self.rules.by_failover_priority > 0
+    }
+
+    /// Whether what a client sees depends on the node it runs on, or on its labels as far as endpoints are
+    /// preferred by them.
+    pub fn depends_on_client_node(&self) -> bool {
+        self.rules.by_failover_priority > 0 || self.services.by_distribution > 0
     }
 
     /// A Gateway.

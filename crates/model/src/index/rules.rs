@@ -21,11 +21,19 @@ pub(crate) struct RuleIndex {
     names: Map<(Name, Host), Map<Name, ()>>,
     /// How many rules are for certain clients only.
     pub(crate) by_client: usize,
+    /// How many rules prefer endpoints by labels they have in common with the client.
+    pub(crate) by_failover_priority: usize,
 }
 
 impl Default for RuleIndex {
     fn default() -> Self {
-        Self { namespaces: map(), declared: Namespaced::default(), names: map(), by_client: 0 }
+        Self {
+            namespaces: map(),
+            declared: Namespaced::default(),
+            names: map(),
+            by_client: 0,
+            by_failover_priority: 0,
+        }
     }
 }
 
@@ -37,11 +45,13 @@ impl RuleIndex {
         if let Some(old) = &old {
             unlink::<_, _, (Name, Host)>(&mut self.names, &host_key(old), &object.name);
             self.by_client -= usize::from(old.spec.workload_selector.is_some());
+            self.by_failover_priority -= usize::from(prefers_by_labels(old));
         }
         let new_host = rule.as_ref().map(|rule| rule.host.clone());
         if let Some(rule) = rule {
             link(&mut self.names, host_key(&rule), Arc::clone(&object.name));
             self.by_client += usize::from(rule.spec.workload_selector.is_some());
+            self.by_failover_priority += usize::from(prefers_by_labels(&rule));
             self.declared.insert(Arc::clone(&object.namespace), Arc::clone(&object.name), Arc::new(rule));
         }
         let old_host = old.map(|rule| rule.host.clone()).filter(|host| Some(host) != new_host.as_ref());
@@ -112,4 +122,21 @@ impl RuleIndex {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<DestinationRule>> {
         self.namespaces.values().flat_map(HostMap::iter).flat_map(|(_, rules)| rules.iter())
     }
+}
+
+fn prefers_by_labels(rule: &Declared) -> bool {
+    let policies = rule
+        .spec
+        .traffic_policy
+        .iter()
+        .chain(rule.spec.subsets.iter().filter_map(|s| s.traffic_policy.as_ref()));
+    let balancers = policies.flat_map(|policy| {
+        policy
+            .load_balancer
+            .iter()
+            .chain(policy.port_level_settings.iter().filter_map(|port| port.load_balancer.as_ref()))
+    });
+    balancers
+        .filter_map(|balancer| balancer.locality_lb_setting.as_ref())
+        .any(|setting| !setting.failover_priority.is_empty())
 }

@@ -30,6 +30,8 @@ pub(crate) struct ServiceIndex {
     pub(crate) nodes: Map<Name, Locality>,
     pub(crate) pods: Namespaced<Arc<Workload>>,
     pub(crate) workload_entries: Namespaced<Arc<WorkloadEndpoint>>,
+    /// How many Kubernetes Services prefer near endpoints, the client's own node included.
+    pub(crate) by_distribution: usize,
     by_address: Map<IpAddr, ObjectName>,
     kubernetes: Namespaced<Arc<Service>>,
     entries: Namespaced<Arc<Entry>>,
@@ -55,6 +57,7 @@ impl Default for ServiceIndex {
             nodes: map(),
             pods: Namespaced::default(),
             workload_entries: Namespaced::default(),
+            by_distribution: 0,
             by_address: map(),
             kubernetes: Namespaced::default(),
             entries: Namespaced::default(),
@@ -94,6 +97,9 @@ impl ServiceIndex {
         {
             dirty.host(host, namespace);
         }
+        let distributes = |service: &Service| usize::from(service.traffic_distribution.is_some());
+        self.by_distribution -= old.as_deref().map_or(0, distributes);
+        self.by_distribution += service.as_ref().map_or(0, distributes);
         match service {
             Some(service) => self.kubernetes.insert(namespace, name, Arc::new(service)),
             None => {
