@@ -135,7 +135,6 @@ fn text_format(text: &str) -> core::SubstitutionFormatString {
 fn json_format<'a>(fields: impl Iterator<Item = (&'a str, wkt::Value)>) -> core::SubstitutionFormatString {
     core::SubstitutionFormatString {
         format: Some(core::substitution_format_string::Format::JsonFormat(e::structure(fields))),
-        json_format_options: Some(core::JsonFormatOptions { sort_properties: false }),
         ..Default::default()
     }
 }

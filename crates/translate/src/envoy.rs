@@ -203,8 +203,3 @@ pub(crate) fn listener_filter<M: Message + Name>(name: &str, config: &M) -> list
         ..Default::default()
     }
 }
-
-/// An extension with its configuration.
-pub(crate) fn extension<M: Message + Name>(name: &str, config: &M) -> core::TypedExtensionConfig {
-    core::TypedExtensionConfig { name: name.to_owned(), typed_config: Some(any(config)) }
-}

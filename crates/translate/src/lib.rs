@@ -83,6 +83,11 @@ pub fn of_hosts<'a>(
     }
 }
 
+/// The clusters that belong to no host: fixed ones, and the workload's own ports.
+pub fn clusters_of_no_host(context: &Context<'_>) -> Vec<Resource> {
+    cluster::fixed(context).into_iter().map(cluster_resource).collect()
+}
+
 fn resource(name: impl Into<Arc<str>>, message: &impl Message, shape: &wire::Shape) -> Resource {
     Resource::new(name, Bytes::from(wire::encode(message, shape)))
 }

@@ -148,7 +148,7 @@ fn dialled(context: &Context<'_>, service: &Service, port: u16) -> Vec<IpAddr> {
             EndpointAddress::Ip(address) => Some(address),
             _ => None,
         });
-        addresses.extend(others.filter(|address| !context.proxy.addresses.contains(address)));
+        addresses.extend(others);
     }
     // The proxy binds none of them, so families do not matter to it; but it is dialled by its own only.
     let ipv4 = context.proxy.addresses.iter().any(IpAddr::is_ipv4);

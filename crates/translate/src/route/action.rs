@@ -362,7 +362,11 @@ fn fault_settings(fault: &HttpFault) -> PbFault {
             (None, None) => return None,
         };
         let percent = abort.percentage.as_ref().map(|percentage| percentage.value).unwrap_or_default();
-        Some(PbAbort { percentage: Some(e::fractional_percent(percent)), error_type: Some(kind) })
+        Some(PbAbort {
+            percentage: Some(e::fractional_percent(percent)),
+            error_type: Some(kind),
+            ..Default::default()
+        })
     });
     PbFault { delay, abort, ..Default::default() }
 }
