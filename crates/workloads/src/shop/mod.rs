@@ -1,8 +1,10 @@
 //! The demo shop: five small services that call each other as real ones do.
 //!
-//!     storefront ── catalog ── inventory (deliberately flaky: retries in the mesh hide it)
-//!         ├──────── cart
-//!         └──────── payments (two versions, for the canary)
+//! ```text
+//! storefront ── catalog ── inventory (deliberately flaky: retries in the mesh hide it)
+//!     ├──────── cart
+//!     └──────── payments (two versions, for the canary)
+//! ```
 
 mod page;
 mod services;

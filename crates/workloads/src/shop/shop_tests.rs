@@ -99,14 +99,19 @@ fn what_traces_need_is_passed_on_and_nothing_else() {
 }
 
 #[test]
-fn the_manifests_are_whole_documents() {
-    let documents: Vec<&str> = manifests().split("\n---\n").collect();
-    assert!(documents.len() > 15, "{}", documents.len());
-    for document in documents {
-        assert!(document.contains("apiVersion:") && document.contains("kind:"), "{document}");
+fn the_manifests_are_whole_objects_in_the_shops_namespace() {
+    let documents: Vec<Value> =
+        manifests().split("\n---\n").map(|text| serde_saphyr::from_str(text).expect("YAML")).collect();
+    assert!(documents.len() > 20, "{}", documents.len());
+    for object in documents.iter().skip(1) {
+        assert!(object["apiVersion"].is_string() && object["metadata"]["name"].is_string(), "{object}");
+        assert_eq!(object["metadata"]["namespace"], "shop");
     }
-    for kind in ["Gateway", "VirtualService", "DestinationRule", "PeerAuthentication", "Telemetry"] {
-        assert!(manifests().contains(&format!("kind: {kind}")), "{kind}");
+    let kinds: Vec<_> = documents.iter().filter_map(|object| object["kind"].as_str()).collect();
+    for kind in
+        ["Namespace", "Gateway", "VirtualService", "DestinationRule", "PeerAuthentication", "Telemetry"]
+    {
+        assert!(kinds.contains(&kind), "{kind}");
     }
 }
 
