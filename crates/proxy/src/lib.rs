@@ -7,6 +7,9 @@
 //! served by [`http`] or [`tcp`] on the worker that accepted it ([`worker`]). Nothing is locked on
 //! the request path: workers are single-threaded runtimes with their own listeners and pools.
 
+// Control planes still send fields that Envoy has deprecated; they are honoured.
+#![allow(deprecated)]
+
 pub mod admin;
 pub mod compile;
 pub mod connection;

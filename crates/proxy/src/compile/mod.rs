@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod cluster;
 pub mod data_source;
 pub mod http_connection_manager;
+pub mod http_filter;
 pub mod listener;
 pub mod route;
 pub mod secret;
@@ -74,6 +75,20 @@ pub fn unpack<M: prost::Message + Name + Default>(
             field,
             format!("has type '{}' where '{}' is expected", any.type_url, M::type_url()),
         ));
+    }
+    M::decode(any.value.as_slice())
+        .map_err(|error| CompileError::invalid(field, format!("does not decode: {error}")))
+}
+
+/// As [`unpack`], for messages that do not know their own type URL.
+pub fn unpack_named<M: prost::Message + Default>(
+    any: &envoy_types::pb::google::protobuf::Any,
+    type_url: &str,
+    field: &str,
+) -> Result<M, CompileError> {
+    if any.type_url != type_url {
+        let reason = format!("has type '{}' where '{type_url}' is expected", any.type_url);
+        return Err(CompileError::invalid(field, reason));
     }
     M::decode(any.value.as_slice())
         .map_err(|error| CompileError::invalid(field, format!("does not decode: {error}")))

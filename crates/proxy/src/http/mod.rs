@@ -1,21 +1,27 @@
 //! The HTTP data path: one connection, its requests, and the filters over them.
+//!
+//! A request is admitted and normalised ([`normalize`]), planned by a pure function ([`plan`]),
+//! executed ([`forward`]), and recorded once when its response has ended ([`body::Exchange`]).
 
-use crate::connection::Downstream;
-use crate::stream::Stream;
-use std::rc::Rc;
-use std::sync::Arc;
+pub mod body;
+mod connection_manager;
+mod error_response;
+pub mod filter;
+mod forward;
+pub mod headers;
+pub mod matcher;
+pub mod mutation;
+pub mod normalize;
+pub mod plan;
+mod request;
+pub mod routes;
+mod server;
+mod upgrade;
 
-/// A compiled `envoy.filters.network.http_connection_manager`.
-pub struct HttpConnectionManager {}
-
-impl HttpConnectionManager {
-    /// The route configuration it takes from RDS, when its routes are not inline. The listener is
-    /// warm once this has arrived.
-    pub fn route_config_name(&self) -> Option<&Arc<str>> {
-        None
-    }
-}
-
-/// Serves HTTP on an accepted connection until it ends or is drained. `downstream.tls` says which
-/// protocol was agreed; plain connections are recognised by the HTTP/2 preface (codec AUTO).
-pub async fn serve(_stream: Stream, _downstream: Rc<Downstream>, _manager: Arc<HttpConnectionManager>) {}
+pub use connection_manager::{
+    Captured, ClientCertDetails, Codec, Connection, ForwardClientCert, Http1Options, Http2Options,
+    HttpConnectionManager, RouteSource, ServerHeader, StripPort, Timeouts,
+};
+pub use error_response::Failure;
+pub(crate) use forward::Flight;
+pub use server::serve;

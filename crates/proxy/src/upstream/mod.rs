@@ -1,101 +1,32 @@
 //! Upstream clusters: endpoints, load balancing, outlier ejection, circuit breaking, pools.
+//!
+//! A [`Cluster`] is shared by all workers. What a request reads of it is immutable or atomic; new
+//! endpoints replace the whole picture at once. Connections belong to workers ([`Pools`]).
 
-use crate::compile::CompileError;
-use crate::connection::Downstream;
-use crate::stream::Stream;
-use crate::worker::Worker;
-use envoy_types::pb::envoy::config::core::v3::Metadata;
-use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use std::net::SocketAddr;
-use std::rc::Rc;
-use std::sync::Arc;
+pub mod balance;
+pub mod breaker;
+mod cluster;
+mod connect;
+pub mod dns;
+mod host;
+pub mod outlier;
+mod pool;
+mod status;
 
-/// A compiled cluster with its endpoints. Shared by all workers.
-pub struct Cluster {}
+pub use cluster::{
+    Cluster, ClusterSettings, Discovery, HeaderCase, Http2Settings, HttpProtocol, OriginalDestination,
+    TransportMatch, Transports,
+};
+pub use connect::{ConnectError, Connection, ConnectionInfo, FailureKind, Principals, connect};
+pub use host::{Health, Host, HostState, InFlight};
+pub use pool::{AcquireError, Ask, BodyError, Lease, Pools, ResponseBody, SendError, SendFailure, Version};
 
-impl Cluster {
-    /// The cluster's name.
-    pub fn name(&self) -> &Arc<str> {
-        unreachable!()
-    }
+use std::time::Duration;
 
-    /// The name under which its endpoints are delivered by EDS, when they are.
-    pub fn eds_name(&self) -> Option<&Arc<str>> {
-        None
-    }
-
-    /// Whether it can serve: its first endpoints (EDS, DNS) have arrived.
-    pub fn is_warm(&self) -> bool {
-        true
-    }
-
-    /// Takes new endpoints from EDS. Called on the configuration thread; requests see them at once.
-    pub fn assign(&self, _assignment: &ClusterLoadAssignment) -> Result<(), CompileError> {
-        Ok(())
-    }
-
-    /// This cluster's part of `/clusters?format=json`: Envoy's `admin.v3.ClusterStatus`.
-    pub fn status(&self) -> envoy_types::pb::envoy::admin::v3::ClusterStatus {
-        Default::default()
-    }
-}
-
-/// Connection pools of one worker.
-pub struct Pools {}
-
-impl Pools {
-    /// Empty pools for the worker with this index.
-    pub fn new(_worker: usize) -> Self {
-        Self {}
-    }
-}
-
-/// A chosen upstream host.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// Where it was connected.
-    pub address: SocketAddr,
-    /// The endpoint's metadata (`istio.workload`, `envoy.transport_socket_match`).
-    pub metadata: Option<Arc<Metadata>>,
-}
-
-/// A connection for the TCP proxy. Dropping it gives back its place in the circuit breaker.
-pub struct Connection {
-    /// The bytes, TLS already done where the endpoint asks for it.
-    pub stream: Stream,
-    /// Who it is.
-    pub host: Host,
-    /// Our end of it.
-    pub local: SocketAddr,
-    /// The TLS session, where there is one.
-    pub tls: Option<crate::connection::TlsInfo>,
-}
-
-/// Why a TCP connection to a cluster could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// No host to choose from (response flag UH).
-    #[error("cluster '{0}' has no healthy host")]
-    NoHealthyHost(Arc<str>),
-    /// The circuit breaker is open (UO).
-    #[error("cluster '{0}' has as many connections as its circuit breaker allows")]
-    Overflow(Arc<str>),
-    /// Connecting failed or took too long (UF).
-    #[error("{host}: {reason}")]
-    Failed {
-        /// Whom we tried.
-        host: SocketAddr,
-        /// What happened.
-        reason: String,
-    },
-}
-
-/// Connects to one host of `cluster` for a TCP proxy: one choice, one attempt (the TCP proxy counts
-/// its own attempts). Outcome goes into the host's outlier data.
-pub async fn connect(
-    _worker: &Rc<Worker>,
-    cluster: &Arc<Cluster>,
-    _downstream: &Downstream,
-) -> Result<Connection, ConnectError> {
-    Err(ConnectError::NoHealthyHost(Arc::clone(cluster.name())))
+/// A protobuf duration; `None` when absent or negative.
+pub(crate) fn duration(message: Option<&envoy_types::pb::google::protobuf::Duration>) -> Option<Duration> {
+    let message = message?;
+    let seconds = u64::try_from(message.seconds).ok()?;
+    let nanos = u32::try_from(message.nanos).ok()?;
+    Some(Duration::new(seconds, nanos.min(999_999_999)))
 }

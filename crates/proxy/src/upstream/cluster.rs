@@ -1,0 +1,558 @@
+//! A cluster: what is configured of it, and the hosts it has now.
+
+use super::balance::{Balance, EvenSequence, PickContext, Policy, Sharing};
+use super::breaker::Breaker;
+use super::host::{Health, Host, HostState};
+use super::outlier::{self, OutlierSettings};
+use crate::compile::CompileError;
+use crate::connection::Downstream;
+use crate::telemetry::counters::{ClusterCounts, Kind, Shared, Sharded};
+use crate::telemetry::intern::Id;
+use crate::telemetry::{PeerMetadata, Telemetry};
+use crate::tls::Connector;
+use ahash::AHashMap;
+use arc_swap::ArcSwap;
+use envoy_types::pb::envoy::config::core::v3::{Locality, Metadata, SocketAddress, address, socket_address};
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, lb_endpoint};
+use envoy_types::pb::google::protobuf::{Value, value};
+use mizzen_net::socket::Keepalive;
+use parking_lot::Mutex;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Where a cluster's hosts come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Discovery {
+    /// The cluster's own load assignment.
+    Static,
+    /// EDS, under this name.
+    Eds(Arc<str>),
+    /// DNS: every address of every name is a host.
+    StrictDns,
+    /// DNS: one host, whose address is whatever the name says now.
+    LogicalDns,
+    /// Wherever the client was going.
+    OriginalDestination(OriginalDestination),
+}
+
+/// How an `ORIGINAL_DST` cluster finds its host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OriginalDestination {
+    /// Replaces the destination's port.
+    pub port: Option<u16>,
+    /// Takes the destination from this request header.
+    pub header: Option<http::HeaderName>,
+}
+
+/// Which HTTP a cluster's hosts speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// What the client speaks.
+    SameAsClient,
+    /// What the TLS handshake agrees on.
+    Negotiated,
+}
+
+/// How HTTP/1 header names are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderCase {
+    /// In lower case.
+    Lower,
+    /// With capitals after hyphens.
+    Proper,
+    /// As they were received.
+    Preserved,
+}
+
+/// Compiled `Http2ProtocolOptions` of a cluster. `None` is the default of the HTTP/2 code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http2Settings {
+    /// Requests at once on a connection, below what the peer allows.
+    pub max_concurrent_streams: Option<u32>,
+    /// Window of a stream in bytes.
+    pub stream_window: Option<u32>,
+    /// Window of a connection in bytes.
+    pub connection_window: Option<u32>,
+    /// Pings an idle connection this often, and gives it up without an answer in this time.
+    pub keepalive: Option<(Duration, Duration)>,
+}
+
+/// One transport socket of a cluster.
+#[derive(Clone)]
+pub struct TransportMatch {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What an endpoint's metadata must say.
+    pub criteria: Vec<(String, Value)>,
+    /// TLS, or plain text.
+    pub connector: Option<Arc<Connector>>,
+}
+
+/// All transport sockets of a cluster; endpoints are matched in order, the last one takes the rest.
+#[derive(Clone, Default)]
+pub struct Transports {
+    /// `transport_socket_matches`.
+    pub matches: Vec<TransportMatch>,
+    /// `transport_socket`.
+    pub default: Option<Arc<Connector>>,
+}
+
+impl Transports {
+    /// The number of the transport for an endpoint with this metadata.
+    fn select(&self, metadata: Option<&Metadata>) -> usize {
+        let fields = metadata
+            .and_then(|metadata| metadata.filter_metadata.get("envoy.transport_socket_match"))
+            .map(|criteria| &criteria.fields);
+        let holds = |criteria: &[(String, Value)]| {
+            criteria.iter().all(|(key, wanted)| fields.and_then(|fields| fields.get(key)) == Some(wanted))
+        };
+        self.matches.iter().position(|candidate| holds(&candidate.criteria)).unwrap_or(self.matches.len())
+    }
+
+    /// The connector of a transport.
+    pub fn connector(&self, number: usize) -> Option<&Arc<Connector>> {
+        match self.matches.get(number) {
+            Some(matched) => matched.connector.as_ref(),
+            None => self.default.as_ref(),
+        }
+    }
+}
+
+impl fmt::Debug for Transports {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.matches.iter().map(|matched| &matched.name).collect();
+        formatter.debug_struct("Transports").field("matches", &names).finish_non_exhaustive()
+    }
+}
+
+/// What is configured of a cluster.
+#[derive(Debug)]
+pub struct ClusterSettings {
+    /// The name.
+    pub name: Arc<str>,
+    /// Where hosts come from.
+    pub discovery: Discovery,
+    /// Which host takes a request.
+    pub policy: Policy,
+    /// How priorities and localities share.
+    pub sharing: Sharing,
+    /// Which HTTP its hosts speak.
+    pub protocol: HttpProtocol,
+    /// HTTP/1 header names.
+    pub header_case: HeaderCase,
+    /// HTTP/2.
+    pub http2: Http2Settings,
+    /// Longest time for a connection to be made; Envoy's default is 5 s.
+    pub connect_timeout: Duration,
+    /// How long a connection may be idle; Envoy's default is one hour.
+    pub idle_timeout: Option<Duration>,
+    /// Requests a connection serves at most.
+    pub max_requests_per_connection: Option<u32>,
+    /// Headers a response may have at most.
+    pub max_response_headers: usize,
+    /// Source address of connections.
+    pub source: Option<IpAddr>,
+    /// TCP keepalive.
+    pub keepalive: Option<Keepalive>,
+    /// TLS.
+    pub transports: Transports,
+    /// Take the TLS server name from the request's host.
+    pub auto_sni: bool,
+    /// Outlier detection.
+    pub outlier: Option<OutlierSettings>,
+    /// Circuit breaking.
+    pub breaker: Breaker,
+    /// The destination service, as metrics name it.
+    pub service: Id,
+    /// The resource's metadata.
+    pub metadata: Option<Arc<Metadata>>,
+    /// Endpoints that came with the cluster.
+    pub assignment: Option<ClusterLoadAssignment>,
+    /// Name resolution.
+    pub dns: super::dns::DnsSettings,
+}
+
+/// A compiled cluster with its hosts. Shared by all workers.
+pub struct Cluster {
+    settings: ClusterSettings,
+    /// Unique in this process.
+    pub(crate) id: u64,
+    /// The destination service, as metrics name it.
+    pub service: Id,
+    pub(super) breaker: Breaker,
+    pub(super) outlier: Option<OutlierSettings>,
+    pub(super) control: tokio::runtime::Handle,
+    telemetry: Arc<Telemetry>,
+    table: ArcSwap<Balance>,
+    /// Locality weights of the last assignment: (priority, locality, weight).
+    writer: Mutex<Vec<(u32, u32, u32)>>,
+    cursor: EvenSequence,
+    warm: AtomicBool,
+    warmed: watch::Sender<bool>,
+    counts: Sharded<ClusterCounts>,
+    ejected: Shared,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Cluster").field("name", &self.settings.name).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// A cluster with the endpoints that came with it. State of hosts that `previous` has too is
+    /// kept. Name resolution and sweeps run on `control`.
+    pub fn start(
+        mut settings: ClusterSettings,
+        previous: Option<&Arc<Cluster>>,
+        telemetry: &Arc<Telemetry>,
+        control: &tokio::runtime::Handle,
+    ) -> Result<Arc<Self>, CompileError> {
+        use std::sync::atomic::AtomicU64;
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let waits = matches!(settings.discovery, Discovery::Eds(_) | Discovery::StrictDns | Discovery::LogicalDns);
+        let assignment = settings.assignment.take();
+        let breaker = std::mem::replace(&mut settings.breaker, Breaker::compile(None));
+        let cluster = Arc::new(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            service: settings.service,
+            breaker,
+            outlier: settings.outlier.clone(),
+            control: control.clone(),
+            telemetry: Arc::clone(telemetry),
+            table: ArcSwap::from_pointee(Balance::default()),
+            writer: Mutex::default(),
+            cursor: EvenSequence::new(),
+            warm: AtomicBool::new(!waits),
+            warmed: watch::Sender::new(!waits),
+            counts: Sharded::new(telemetry.workers()),
+            ejected: Shared::default(),
+            settings,
+        });
+        if let Some(previous) = previous {
+            cluster.table.store(previous.table.load_full());
+            if matches!(cluster.settings.discovery, Discovery::Eds(_)) && previous.is_warm() && cluster.same_endpoints(previous) {
+                cluster.inherit(previous);
+            }
+        }
+        match (&cluster.settings.discovery, assignment) {
+            (Discovery::Static, Some(assignment)) => cluster.assign(&assignment).map_err(|error| error.at("load_assignment"))?,
+            (Discovery::StrictDns | Discovery::LogicalDns, Some(assignment)) => super::dns::start(&cluster, assignment)?,
+            _ => {}
+        }
+        outlier::start_sweeps(&cluster);
+        Ok(cluster)
+    }
+
+    /// Whether the endpoints of `previous` are also this cluster's.
+    fn same_endpoints(&self, previous: &Cluster) -> bool {
+        self.settings.discovery == previous.settings.discovery
+    }
+
+    /// Takes over the hosts of `previous` until its own endpoints arrive again.
+    fn inherit(&self, previous: &Arc<Cluster>) {
+        let weights = previous.writer.lock().clone();
+        let old = previous.table.load();
+        // Transports are numbered by cluster; without the endpoint's metadata they cannot be
+        // matched again, so hosts are taken over only where both clusters number them alike.
+        if self.transport_names() == previous.transport_names() {
+            let table = Balance::new(old.hosts().to_vec(), &self.settings.sharing, &self.settings.policy, &weights);
+            *self.writer.lock() = weights;
+            self.table.store(Arc::new(table));
+            self.mark_warm();
+        }
+    }
+
+    fn transport_names(&self) -> Vec<(Arc<str>, &Vec<(String, Value)>)> {
+        let matches = self.settings.transports.matches.iter();
+        matches.map(|matched| (Arc::clone(&matched.name), &matched.criteria)).collect()
+    }
+
+    /// The cluster's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    /// What is configured.
+    pub fn settings(&self) -> &ClusterSettings {
+        &self.settings
+    }
+
+    /// The name under which its endpoints are delivered by EDS, when they are.
+    pub fn eds_name(&self) -> Option<&Arc<str>> {
+        match &self.settings.discovery {
+            Discovery::Eds(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether it is outside of the mesh, as its metadata says (`istio.external`).
+    pub fn is_external(&self) -> bool {
+        let metadata = self.settings.metadata.as_ref();
+        let external = metadata.and_then(|metadata| metadata.filter_metadata.get("istio")?.fields.get("external"));
+        matches!(external.and_then(|value| value.kind.as_ref()), Some(value::Kind::BoolValue(true)))
+    }
+
+    /// Whether it can serve: its first endpoints (EDS, DNS) have arrived.
+    pub fn is_warm(&self) -> bool {
+        self.warm.load(Ordering::Acquire)
+    }
+
+    /// Resolves once the cluster can serve.
+    pub async fn warmed(&self) {
+        // The sender lives as long as the cluster, so this cannot fail while `self` is borrowed.
+        let _ = self.warmed.subscribe().wait_for(|warm| *warm).await;
+    }
+
+    /// Lets the cluster serve with what it has, as when its endpoints do not arrive in time.
+    pub fn mark_warm(&self) {
+        self.warm.store(true, Ordering::Release);
+        self.warmed.send_replace(true);
+    }
+
+    /// Takes new endpoints. Called on the configuration thread; requests see them at once.
+    pub fn assign(&self, assignment: &ClusterLoadAssignment) -> Result<(), CompileError> {
+        let mut described = Vec::new();
+        let mut weights = Vec::new();
+        for (number, locality) in (0u32..).zip(&assignment.endpoints) {
+            if let Some(weight) = &locality.load_balancing_weight {
+                weights.push((locality.priority, number, weight.value));
+            }
+            if locality.lb_config.is_some() {
+                let field = format!("endpoints[{number}].lb_config");
+                return Err(CompileError::unsupported(field, "a separate endpoint list"));
+            }
+            let place = Arc::new(locality.locality.clone().unwrap_or_default());
+            for (index, endpoint) in locality.lb_endpoints.iter().enumerate() {
+                let at = format!("endpoints[{number}].lb_endpoints[{index}]");
+                let (address, hostname) = endpoint_address(endpoint).map_err(|error| error.at(at))?;
+                described.push(Described {
+                    address,
+                    hostname,
+                    weight: endpoint.load_balancing_weight.as_ref().map_or(1, |weight| weight.value.max(1)),
+                    priority: locality.priority,
+                    locality: Arc::clone(&place),
+                    locality_number: number,
+                    health: Health::from_status(endpoint.health_status),
+                    metadata: endpoint.metadata.as_ref(),
+                });
+            }
+        }
+        if !assignment.policy.as_ref().is_none_or(|policy| policy.drop_overloads.is_empty()) {
+            return Err(CompileError::unsupported("policy.drop_overloads", "dropping a share of requests"));
+        }
+        self.replace(described, weights, assignment.policy.as_ref().and_then(|policy| policy.overprovisioning_factor.as_ref()).map(|factor| factor.value));
+        Ok(())
+    }
+
+    /// Replaces all hosts; those that were there before keep their state.
+    pub(super) fn replace(
+        &self,
+        described: Vec<Described<'_>>,
+        weights: Vec<(u32, u32, u32)>,
+        overprovisioning: Option<u32>,
+    ) {
+        let mut writer = self.writer.lock();
+        let old = self.table.load_full();
+        let known: AHashMap<SocketAddr, &Arc<Host>> =
+            old.hosts().iter().map(|host| (host.address, host)).collect();
+        let peers = &self.telemetry.names().peers;
+        let mut kept = ahash::AHashSet::new();
+        let hosts = described
+            .into_iter()
+            .map(|described| {
+                let before = known.get(&described.address);
+                let state = before.map_or_else(HostState::new, |host| Arc::clone(&host.state));
+                kept.insert(described.address);
+                let peer = described
+                    .metadata
+                    .and_then(workload_of)
+                    .and_then(PeerMetadata::of_endpoint)
+                    .map_or(Id::UNKNOWN, |peer| peers.id(&peer));
+                Arc::new(Host {
+                    address: described.address,
+                    hostname: described.hostname,
+                    weight: described.weight,
+                    priority: described.priority,
+                    locality: described.locality,
+                    locality_number: described.locality_number,
+                    health: described.health,
+                    peer,
+                    transport: self.settings.transports.select(described.metadata),
+                    state,
+                })
+            })
+            .collect();
+        for host in old.hosts().iter().filter(|host| !kept.contains(&host.address)) {
+            host.state.removed.store(true, Ordering::Release);
+        }
+        let mut sharing = self.settings.sharing.clone();
+        if let Some(factor) = overprovisioning {
+            sharing.overprovisioning = factor;
+        }
+        self.table.store(Arc::new(Balance::new(hosts, &sharing, &self.settings.policy, &weights)));
+        *writer = weights;
+        drop(writer);
+        self.mark_warm();
+    }
+
+    /// Draws the picture again after a host's health has changed.
+    pub(super) fn rebalance(&self) {
+        let weights = self.writer.lock();
+        let hosts = self.table.load().hosts().to_vec();
+        self.table.store(Arc::new(Balance::new(hosts, &self.settings.sharing, &self.settings.policy, &weights)));
+    }
+
+    /// All hosts, whatever their health.
+    pub fn hosts(&self) -> Vec<Arc<Host>> {
+        self.table.load().hosts().to_vec()
+    }
+
+    /// The host for one request; `None` when there is none that may be used. `wanted` is where an
+    /// `ORIGINAL_DST` cluster is told to go.
+    pub fn pick(&self, worker: usize, context: PickContext<'_>) -> Option<Arc<Host>> {
+        let table = self.table.load();
+        let counts = self.counts.of(worker);
+        let picked = table.pick(&self.settings.policy, &self.cursor, context).map(Arc::clone);
+        if table.panicking {
+            counts.lb_healthy_panic.increment();
+        }
+        if picked.is_none() {
+            counts.upstream_cx_none_healthy.increment();
+        }
+        picked
+    }
+
+    /// Where an `ORIGINAL_DST` cluster sends this connection (or request, by its header).
+    pub fn original_destination(
+        &self,
+        downstream: &Downstream,
+        headers: Option<&http::HeaderMap>,
+    ) -> Option<SocketAddr> {
+        let Discovery::OriginalDestination(settings) = &self.settings.discovery else { return None };
+        let named = settings.header.as_ref().and_then(|name| headers?.get(name));
+        let mut address = match named {
+            Some(value) => value.to_str().ok()?.parse().ok()?,
+            None => downstream.original_destination?,
+        };
+        if let Some(port) = settings.port {
+            address.set_port(port);
+        }
+        Some(address)
+    }
+
+    /// A host made for one destination of an `ORIGINAL_DST` cluster.
+    pub(super) fn host_at(&self, address: SocketAddr) -> Arc<Host> {
+        Arc::new(Host {
+            address,
+            hostname: None,
+            weight: 1,
+            priority: 0,
+            locality: Arc::new(Locality::default()),
+            locality_number: 0,
+            health: Health::Healthy,
+            peer: Id::UNKNOWN,
+            transport: self.settings.transports.select(None),
+            state: HostState::new(),
+        })
+    }
+
+    /// One worker's part of the statistics.
+    pub fn counts(&self, worker: usize) -> &ClusterCounts {
+        self.counts.of(worker)
+    }
+
+    pub(super) fn ejections_active(&self, change: i64) {
+        match change {
+            0.. => self.ejected.add(change.unsigned_abs()),
+            _ => self.ejected.subtract(change.unsigned_abs()),
+        }
+    }
+
+    /// Each statistic by the name that follows `cluster.NAME.` in `/stats`.
+    pub fn each_statistic(&self, mut visit: impl FnMut(&str, Kind, u64)) {
+        self.counts.each(&mut visit);
+        let table = self.table.load();
+        let healthy = table.hosts().iter().filter(|host| host.is_available()).count();
+        visit("membership_total", Kind::Gauge, table.hosts().len() as u64);
+        visit("membership_healthy", Kind::Gauge, healthy as u64);
+        visit("outlier_detection.ejections_active", Kind::Gauge, self.ejected.get());
+        use super::breaker::Resource;
+        for (name, resource) in [
+            ("circuit_breakers.default.cx_open", Resource::Connections),
+            ("circuit_breakers.default.rq_pending_open", Resource::Pending),
+            ("circuit_breakers.default.rq_open", Resource::Requests),
+            ("circuit_breakers.default.rq_retry_open", Resource::Retries),
+        ] {
+            visit(name, Kind::Gauge, u64::from(self.breaker.is_open(resource)));
+        }
+    }
+}
+
+/// One endpoint as its source describes it.
+pub(super) struct Described<'a> {
+    pub(super) address: SocketAddr,
+    pub(super) hostname: Option<Arc<str>>,
+    pub(super) weight: u32,
+    pub(super) priority: u32,
+    pub(super) locality: Arc<Locality>,
+    pub(super) locality_number: u32,
+    pub(super) health: Health,
+    pub(super) metadata: Option<&'a Metadata>,
+}
+
+/// Endpoint metadata `istio.workload`.
+fn workload_of(metadata: &Metadata) -> Option<&str> {
+    match metadata.filter_metadata.get("istio")?.fields.get("workload")?.kind.as_ref()? {
+        value::Kind::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The address of an endpoint, which must be numeric here.
+fn endpoint_address(endpoint: &LbEndpoint) -> Result<(SocketAddr, Option<Arc<str>>), CompileError> {
+    let (endpoint, socket) = endpoint_socket(endpoint)?;
+    let ip: IpAddr = socket.address.parse().map_err(|_| {
+        let reason = format!("'{}' is not an IP address; use STRICT_DNS or LOGICAL_DNS for names", socket.address);
+        CompileError::invalid("endpoint.address.socket_address.address", reason)
+    })?;
+    let hostname = (!endpoint.hostname.is_empty()).then(|| endpoint.hostname.as_str().into());
+    Ok((SocketAddr::new(ip, port(socket)?), hostname))
+}
+
+/// The parts of an endpoint that every discovery reads.
+pub(super) fn endpoint_socket(endpoint: &LbEndpoint) -> Result<(&Endpoint, &SocketAddress), CompileError> {
+    let Some(lb_endpoint::HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else {
+        return Err(CompileError::missing("endpoint"));
+    };
+    if !endpoint.additional_addresses.is_empty() {
+        return Err(CompileError::unsupported("endpoint.additional_addresses", "more than one address"));
+    }
+    match endpoint.address.as_ref().and_then(|address| address.address.as_ref()) {
+        Some(address::Address::SocketAddress(socket)) => Ok((endpoint, socket)),
+        Some(_) => Err(CompileError::unsupported("endpoint.address", "an address other than socket_address")),
+        None => Err(CompileError::missing("endpoint.address")),
+    }
+}
+
+/// The numeric port of a socket address.
+pub(super) fn port(socket: &SocketAddress) -> Result<u16, CompileError> {
+    match &socket.port_specifier {
+        Some(socket_address::PortSpecifier::PortValue(port)) => u16::try_from(*port).map_err(|_| {
+            CompileError::invalid("endpoint.address.socket_address.port_value", format!("{port} is not a port"))
+        }),
+        _ => Err(CompileError::missing("endpoint.address.socket_address.port_value")),
+    }
+}
+
+#[cfg(test)]
+#[path = "cluster_tests.rs"]
+mod tests;
