@@ -137,7 +137,7 @@ async fn a_service_follows_its_pods_to_slices_dns_and_the_host() {
     assert_eq!(support::read_all(port).await, "pod says hello");
 
     let cluster_ip = service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone()).expect("a cluster IP");
-    assert_eq!(cluster.resolve("web.default.svc.cluster.local.").await, [cluster_ip.clone()]);
+    assert_eq!(cluster.resolve("web.default.svc.cluster.local.").await, std::slice::from_ref(&cluster_ip));
     cluster.until_forward(&format!("{cluster_ip}:80"), &[address.to_string()]).await;
 
     // Applied again, as the sheet does: the host port stays.

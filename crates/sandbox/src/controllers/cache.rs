@@ -216,13 +216,14 @@ impl<K: Cached> Cache<K> {
         loop {
             let outcome = self.follow_once(&api, fields, &mut resume).await;
             match outcome {
+                // The server ends a watch now and then; one that always does must not be hammered.
                 Ok(()) => retry = FIRST_RETRY,
                 Err(error) => {
                     tracing::debug!(kind = %K::kind(&()), %error, "watch interrupted; trying again");
-                    tokio::time::sleep(retry).await;
                     retry = (retry * 2).min(LAST_RETRY);
                 }
             }
+            tokio::time::sleep(retry).await;
         }
     }
 
