@@ -7,6 +7,7 @@ use crate::listener::Listener;
 use crate::upstream::Cluster;
 use ahash::AHashMap;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Names to values; a new generation copies it and shares what did not change.
@@ -19,6 +20,8 @@ pub struct Generation {
     pub number: u64,
     /// Listeners that are warm, by name. An immutable value inside; sockets are the workers' matter.
     pub listeners: BTreeMap<Arc<str>, Arc<Listener>>,
+    /// The same listeners by address, for the hand-over by original destination.
+    pub addresses: AHashMap<SocketAddr, Arc<Listener>>,
     /// Route tables delivered by RDS, by route configuration name. Inline ones are inside their
     /// HTTP connection manager.
     pub routes: Arc<ByName<RouteTable>>,
@@ -27,6 +30,11 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// The listener that stands for exactly this address.
+    pub fn listener_at(&self, address: SocketAddr) -> Option<&Arc<Listener>> {
+        self.addresses.get(&address)
+    }
+
     /// The warm cluster of this name.
     pub fn cluster(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.clusters.get(name)

@@ -12,6 +12,7 @@
 
 pub mod admin;
 pub mod compile;
+pub mod configuration;
 pub mod connection;
 pub mod generation;
 pub mod http;
@@ -27,5 +28,6 @@ pub mod tls;
 pub mod upstream;
 pub mod worker;
 
+pub use compile::bootstrap::read as read_bootstrap;
 pub use proxy::{Proxy, ProxyConfig, ProxyHandle, StartError};
 pub use tls::{SecretSource, WorkloadSecrets};

@@ -38,6 +38,11 @@ impl Prefixed {
         &self.prefix
     }
 
+    /// Takes the bytes to be used before those of the socket.
+    pub fn take_prefix(&mut self) -> Bytes {
+        std::mem::take(&mut self.prefix)
+    }
+
     /// The socket.
     pub fn socket(&self) -> &TcpStream {
         &self.socket

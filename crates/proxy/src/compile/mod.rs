@@ -2,12 +2,14 @@
 //! the configuration thread; nothing here is seen by a request.
 
 pub mod access_log;
+pub mod address;
 pub mod bootstrap;
 pub mod cluster;
 pub mod data_source;
 pub mod http_connection_manager;
 pub mod http_filter;
 pub mod listener;
+pub mod network_filter;
 pub mod route;
 pub mod secret;
 pub mod tls_context;
@@ -92,4 +94,18 @@ pub fn unpack_named<M: prost::Message + Default>(
     }
     M::decode(any.value.as_slice())
         .map_err(|error| CompileError::invalid(field, format!("does not decode: {error}")))
+}
+
+/// A duration that is not negative; `None` when it is not set.
+pub fn duration(
+    value: &Option<envoy_types::pb::google::protobuf::Duration>,
+    field: &str,
+) -> Result<Option<std::time::Duration>, CompileError> {
+    let Some(value) = value else { return Ok(None) };
+    match (u64::try_from(value.seconds), u32::try_from(value.nanos)) {
+        (Ok(seconds), Ok(nanos)) if nanos < 1_000_000_000 => {
+            Ok(Some(std::time::Duration::new(seconds, nanos)))
+        }
+        _ => Err(CompileError::invalid(field, "is not a duration of 0 or more")),
+    }
 }

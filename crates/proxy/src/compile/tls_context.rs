@@ -172,7 +172,8 @@ fn named(config: &pb::SdsSecretConfig, context: &Context) -> Result<Arc<SecretSl
         None | Some(From::Ads(_) | From::ApiConfigSource(_) | From::Self_(_)) => {
             Ok(context.secrets.slot(&config.name))
         }
-        Some(From::Path(_) | From::PathConfigSource(_)) => {
+        // The other one is the deprecated way to name a file.
+        Some(_) => {
             Err(CompileError::unsupported("sds_config", "a secret from a watched file"))
         }
     }
@@ -224,6 +225,7 @@ fn verify(
     server_name: bool,
 ) -> Result<Verification, CompileError> {
     secret::refuse_unsupported(inline)?;
+    #[allow(deprecated)]
     if !inline.match_subject_alt_names.is_empty() {
         return Err(CompileError::unsupported(
             "match_subject_alt_names",
@@ -244,8 +246,10 @@ fn verify(
             "is given without trusted_ca, so the names would not be verified",
         ));
     }
-    // The mesh's own roots vouch for SPIFFE identities only.
-    let spiffe = roots.as_ref().is_some_and(|slot| &**slot.name() == WORKLOAD_TRUST);
+    // Among workloads the mesh's own roots vouch for SPIFFE identities only. The control plane is asked
+    // for by its DNS name.
+    let spiffe = roots.as_ref().is_some_and(|slot| &**slot.name() == WORKLOAD_TRUST)
+        && names.iter().all(|name| name.kind == NameKind::Uri);
     Ok(Verification { roots, names: names.into(), spiffe, server_name })
 }
 

@@ -107,6 +107,12 @@ impl Secrets {
         }
     }
 
+    /// Forgets secrets that no TLS context names any more.
+    pub fn collect(&self) {
+        let fixed = self.fixed();
+        self.store.collect(|name| fixed.contains(name) || self.is_in_process(name));
+    }
+
     fn is_in_process(&self, name: &str) -> bool {
         self.in_process && (name == WORKLOAD_CERTIFICATE || name == WORKLOAD_TRUST)
     }

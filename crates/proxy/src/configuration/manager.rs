@@ -1,0 +1,516 @@
+//! The manager: resources in, generations out.
+//!
+//! A resource is compiled at once and refused or accepted. An accepted cluster waits until it has
+//! endpoints, an accepted listener until it has its routes; meanwhile what served before goes on.
+//! Whatever cannot be had in time is gone without, as in Envoy (`initial_fetch_timeout`).
+
+use super::records::Records;
+use super::sockets::{BindError, Sockets};
+use crate::compile::route::RouteTable;
+use crate::compile::{self, CompileError, Context};
+use crate::generation::{ByName, Generation};
+use crate::listener::Listener;
+use crate::upstream::Cluster;
+use crate::worker::{Current, WorkerThread};
+use bytes::Bytes;
+use envoy_types::pb::envoy::config::cluster::v3 as cluster_pb;
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
+use mizzen_xds::TypeUrl;
+use mizzen_xds::client::{Handler, Names, Received, Rejection, Update};
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Envoy's default `initial_fetch_timeout`: how long a resource waits for what it refers to.
+const LONGEST_WARMING: Duration = Duration::from_secs(15);
+/// How long a listener waits for the secrets of its filter chains. A missing one must not hold back
+/// the others for long: its own chain refuses connections until it comes.
+const SECRETS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A value that waits for what it refers to.
+struct Warming<T> {
+    value: Arc<T>,
+    since: Instant,
+}
+
+/// Holds all configuration and puts generations in force.
+pub struct Manager {
+    context: Context,
+    current: Arc<Current>,
+    workers: Vec<WorkerThread>,
+    sockets: Sockets,
+    records: Records,
+    listeners: BTreeMap<Arc<str>, Arc<Listener>>,
+    warming_listeners: BTreeMap<Arc<str>, Warming<Listener>>,
+    clusters: Arc<ByName<Cluster>>,
+    warming_clusters: BTreeMap<Arc<str>, Warming<Cluster>>,
+    routes: Arc<ByName<RouteTable>>,
+    /// Route configurations and load assignments that the server says do not exist.
+    absent: BTreeSet<(TypeUrl, Arc<str>)>,
+    wanted_endpoints: Names,
+    wanted_routes: Names,
+    /// Types whose first answer is still to come before the proxy is live.
+    awaited: BTreeSet<TypeUrl>,
+    draining: bool,
+    connected: bool,
+    /// Tells that something waits, or that the last awaited type has come.
+    changed: Arc<Notify>,
+}
+
+impl Manager {
+    /// A manager without configuration. `awaited` types must have arrived before it is live.
+    pub fn new(
+        context: Context,
+        current: Arc<Current>,
+        workers: Vec<WorkerThread>,
+        awaited: BTreeSet<TypeUrl>,
+    ) -> Self {
+        Self {
+            context,
+            current,
+            workers,
+            awaited,
+            sockets: Sockets::default(),
+            records: Records::default(),
+            listeners: BTreeMap::new(),
+            warming_listeners: BTreeMap::new(),
+            clusters: Arc::default(),
+            warming_clusters: BTreeMap::new(),
+            routes: Arc::default(),
+            absent: BTreeSet::new(),
+            wanted_endpoints: Names::default(),
+            wanted_routes: Names::default(),
+            draining: false,
+            connected: false,
+            changed: Arc::default(),
+        }
+    }
+
+    /// Takes the bootstrap's own clusters and listeners, and binds the sockets of the latter.
+    pub fn take_static(
+        &mut self,
+        clusters: &[cluster_pb::Cluster],
+        listeners: &[listener_pb::Listener],
+    ) -> Result<(), StaticError> {
+        let version: Arc<str> = "".into();
+        for (index, cluster) in clusters.iter().enumerate() {
+            let name: Arc<str> = cluster.name.as_str().into();
+            let body = Bytes::from(cluster.encode_to_vec());
+            self.cluster(&name, cluster)
+                .map_err(|error| error.at(format!("static_resources.clusters[{index}] ({name})")))?;
+            self.records.accept(TypeUrl::CLUSTER, &name, body, &version, true);
+        }
+        for (index, listener) in listeners.iter().enumerate() {
+            let name = listener_name(listener, index);
+            let body = Bytes::from(listener.encode_to_vec());
+            self.listener(&name, listener)
+                .map_err(|error| error.at(format!("static_resources.listeners[{index}] ({name})")))?;
+            self.records.accept(TypeUrl::LISTENER, &name, body, &version, true);
+        }
+        self.settle().into_iter().next().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// The configuration as it was received.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// The generation in force.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.current.load()
+    }
+
+    /// What compilation uses.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Names of listeners and clusters that wait for what they refer to.
+    pub fn warming(&self) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        (self.warming_listeners.keys().cloned().collect(), self.warming_clusters.keys().cloned().collect())
+    }
+
+    /// A listener that waits for its routes.
+    pub fn warming_listener(&self, name: &str) -> bool {
+        self.warming_listeners.contains_key(name)
+    }
+
+    /// Whether all initial configuration is in force.
+    pub fn is_live(&self) -> bool {
+        self.awaited.is_empty() && self.warming_listeners.is_empty() && self.warming_clusters.is_empty()
+    }
+
+    /// Whether a stream to the control plane is open.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Whether the proxy drains.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Where a listener is bound.
+    pub fn listener_addresses(&self, name: &str) -> Vec<std::net::SocketAddr> {
+        self.sockets.addresses(name)
+    }
+
+    /// Stops accepting, and asks open connections to finish. With `inbound_only`, on listeners of
+    /// inbound traffic only.
+    pub fn drain(&mut self, inbound_only: bool) {
+        use crate::listener::Direction;
+        let listeners = &self.listeners;
+        let drains = |name: &str| {
+            let listener = listeners.get(name);
+            !inbound_only || listener.is_some_and(|listener| listener.direction == Direction::Inbound)
+        };
+        self.draining |= !inbound_only;
+        self.sockets.close_unless(|name, _| !drains(name));
+        for listener in listeners.values().filter(|listener| drains(&listener.name)) {
+            listener.all_chains().for_each(|chain| chain.drain.start());
+        }
+    }
+
+    /// Looks whether anything that waited can be put in force. Returns whether anything still waits.
+    pub fn tick(&mut self) -> bool {
+        if !self.warming_clusters.is_empty() || !self.warming_listeners.is_empty() {
+            self.settle();
+        }
+        !self.warming_clusters.is_empty() || !self.warming_listeners.is_empty()
+    }
+
+    /// Notified when there is something to look at with [`Manager::tick`] again.
+    pub fn warming_started(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    /// Ends all workers and with them every connection.
+    pub fn stop(&mut self) {
+        self.sockets.close_unless(|_, _| false);
+        self.workers.drain(..).for_each(WorkerThread::stop);
+    }
+
+    // === Compilation ===
+
+    fn cluster(&mut self, name: &Arc<str>, cluster: &cluster_pb::Cluster) -> Result<(), CompileError> {
+        let waiting = self.warming_clusters.get(name).map(|warming| &warming.value);
+        let previous = waiting.or_else(|| self.clusters.get(name)).cloned();
+        let compiled = compile::cluster::compile(cluster, previous.as_ref(), &self.context)?;
+        if let Some(eds) = compiled.eds_name()
+            && let Some(record) = self.records.get(TypeUrl::ENDPOINT, eds)
+        {
+            // It decoded and was taken before; the endpoints did not change with the cluster.
+            if let Ok(assignment) = ClusterLoadAssignment::decode(record.body.clone()) {
+                compiled.assign(&assignment)?;
+            }
+        }
+        let since = Instant::now();
+        self.warming_clusters.insert(Arc::clone(name), Warming { value: compiled, since });
+        Ok(())
+    }
+
+    fn listener(&mut self, name: &Arc<str>, listener: &listener_pb::Listener) -> Result<(), CompileError> {
+        let before = self.records.get(TypeUrl::LISTENER, name).map(|record| record.body.clone());
+        let definition = before.and_then(|body| listener_pb::Listener::decode(body).ok());
+        let waiting = self.warming_listeners.get(name).map(|warming| &warming.value);
+        let compiled = waiting.or_else(|| self.listeners.get(name));
+        let previous = definition.as_ref().zip(compiled.map(|compiled| &**compiled));
+        let compiled = compile::listener::compile(listener, previous, &self.context)?;
+        let since = Instant::now();
+        self.warming_listeners
+            .insert(Arc::clone(name), Warming { value: Arc::new(Listener { name: Arc::clone(name), ..compiled }), since });
+        Ok(())
+    }
+
+    fn endpoints(&mut self, name: &Arc<str>, assignment: &ClusterLoadAssignment) -> Result<(), CompileError> {
+        let active = self.clusters.values();
+        let waiting = self.warming_clusters.values().map(|warming| &warming.value);
+        for cluster in active.chain(waiting).filter(|cluster| cluster.eds_name() == Some(name)) {
+            cluster.assign(assignment)?;
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, name: &Arc<str>, routes: &RouteConfiguration) -> Result<(), CompileError> {
+        let previous = self.routes.get(name).map(|table| &**table);
+        let table = compile::route::compile(routes, previous, &self.context)?;
+        Arc::make_mut(&mut self.routes).insert(Arc::clone(name), Arc::new(table));
+        Ok(())
+    }
+
+    /// Decodes and takes one resource.
+    fn take(&mut self, kind: TypeUrl, resource: &Received) -> Result<(), CompileError> {
+        let record = self.records.get(kind, &resource.name);
+        if record.is_some_and(|record| record.fixed) {
+            return Err(CompileError::invalid("name", "belongs to a resource of the bootstrap"));
+        }
+        if record.is_some_and(|record| record.failure.is_none() && record.body == resource.body) {
+            return Ok(());
+        }
+        let name = &resource.name;
+        match kind {
+            TypeUrl::CLUSTER => self.cluster(name, &decode(&resource.body)?),
+            TypeUrl::ENDPOINT => self.endpoints(name, &decode(&resource.body)?),
+            TypeUrl::LISTENER => self.listener(name, &decode(&resource.body)?),
+            TypeUrl::ROUTE => self.route(name, &decode(&resource.body)?),
+            TypeUrl::SECRET => {
+                self.context.secrets.deliver(&decode::<Secret>(&resource.body)?, &resource.version)
+            }
+            other => Err(CompileError::unsupported("type_url", other)),
+        }
+    }
+
+    fn forget(&mut self, kind: TypeUrl, name: &Arc<str>) {
+        if self.records.get(kind, name).is_some_and(|record| record.fixed) {
+            return;
+        }
+        self.records.remove(kind, name);
+        match kind {
+            TypeUrl::CLUSTER => {
+                self.warming_clusters.remove(name);
+                Arc::make_mut(&mut self.clusters).remove(name);
+            }
+            TypeUrl::LISTENER => {
+                self.warming_listeners.remove(name);
+                if let Some(gone) = self.listeners.remove(name) {
+                    gone.all_chains().for_each(|chain| chain.drain.start());
+                }
+            }
+            TypeUrl::ENDPOINT => {
+                self.absent.insert((kind, Arc::clone(name)));
+                let nothing = ClusterLoadAssignment { cluster_name: name.to_string(), ..Default::default() };
+                if let Err(error) = self.endpoints(name, &nothing) {
+                    tracing::warn!(cluster = %name, %error, "its endpoints could not be taken away");
+                }
+            }
+            TypeUrl::ROUTE => {
+                self.absent.insert((kind, Arc::clone(name)));
+                Arc::make_mut(&mut self.routes).remove(name);
+            }
+            TypeUrl::SECRET => self.context.secrets.store().remove(name),
+            _ => {}
+        }
+    }
+
+    // === Warming and putting in force ===
+
+    /// Puts in force what is warm, and a new generation with it. Returns sockets that could not be
+    /// bound, which has been noted.
+    fn settle(&mut self) -> Vec<BindError> {
+        self.promote_clusters();
+        // Listeners after clusters: their routes then lead somewhere.
+        let replaced = self.promote_listeners();
+        self.follow_references();
+        self.swap();
+        let failures = self.rebind();
+        for (before, after) in replaced {
+            let kept: Vec<_> = after.all_chains().map(Arc::as_ptr).collect();
+            let gone = before.all_chains().filter(|chain| !kept.contains(&Arc::as_ptr(chain)));
+            gone.for_each(|chain| chain.drain.start());
+        }
+        self.context.secrets.collect();
+        self.changed.notify_one();
+        failures
+    }
+
+    fn promote_clusters(&mut self) {
+        let absent = &self.absent;
+        let ready = |warming: &Warming<Cluster>| {
+            let missing = warming.value.eds_name().is_some_and(|eds| {
+                absent.contains(&(TypeUrl::ENDPOINT, Arc::clone(eds)))
+            });
+            warming.value.is_warm() || missing || warming.since.elapsed() >= LONGEST_WARMING
+        };
+        let names: Vec<_> =
+            self.warming_clusters.iter().filter(|(_, warming)| ready(warming)).map(|(name, _)| Arc::clone(name)).collect();
+        if names.is_empty() {
+            return;
+        }
+        let clusters = Arc::make_mut(&mut self.clusters);
+        for name in names {
+            if let Some(warming) = self.warming_clusters.remove(&name) {
+                clusters.insert(name, warming.value);
+            }
+        }
+    }
+
+    /// Returns listeners that were replaced, with what replaced them.
+    fn promote_listeners(&mut self) -> Vec<(Arc<Listener>, Arc<Listener>)> {
+        let (routes, absent) = (&self.routes, &self.absent);
+        let ready = |warming: &Warming<Listener>| {
+            let age = warming.since.elapsed();
+            let mut names = warming.value.route_config_names();
+            let routed = names.all(|name| {
+                routes.contains_key(name) || absent.contains(&(TypeUrl::ROUTE, Arc::clone(name)))
+            });
+            let mut chains = warming.value.all_chains();
+            let secured = chains.all(|chain| chain.tls.as_ref().is_none_or(|tls| tls.usable().is_ok()));
+            (routed || age >= LONGEST_WARMING) && (secured || age >= SECRETS_PATIENCE)
+        };
+        let names: Vec<_> = self
+            .warming_listeners
+            .iter()
+            .filter(|(_, warming)| ready(warming))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        let mut replaced = Vec::new();
+        for name in names {
+            let Some(warming) = self.warming_listeners.remove(&name) else { continue };
+            if let Some(before) = self.listeners.insert(name, Arc::clone(&warming.value)) {
+                replaced.push((before, warming.value));
+            }
+        }
+        replaced
+    }
+
+    /// Which endpoints and routes are referred to now; what is not any more is dropped.
+    fn follow_references(&mut self) {
+        let waiting = self.warming_clusters.values().map(|warming| &warming.value);
+        let endpoints: BTreeSet<_> =
+            self.clusters.values().chain(waiting).filter_map(|cluster| cluster.eds_name().cloned()).collect();
+        if endpoints != *self.wanted_endpoints {
+            for name in self.wanted_endpoints.difference(&endpoints) {
+                self.records.remove(TypeUrl::ENDPOINT, name);
+                self.absent.remove(&(TypeUrl::ENDPOINT, Arc::clone(name)));
+            }
+            self.wanted_endpoints = Arc::new(endpoints);
+        }
+        let waiting = self.warming_listeners.values().map(|warming| &warming.value);
+        let routes: BTreeSet<_> = self
+            .listeners
+            .values()
+            .chain(waiting)
+            .flat_map(|listener| listener.route_config_names().cloned().collect::<Vec<_>>())
+            .collect();
+        if routes != *self.wanted_routes {
+            for name in self.wanted_routes.difference(&routes) {
+                self.records.remove(TypeUrl::ROUTE, name);
+                self.absent.remove(&(TypeUrl::ROUTE, Arc::clone(name)));
+                Arc::make_mut(&mut self.routes).remove(name);
+            }
+            self.wanted_routes = Arc::new(routes);
+        }
+    }
+
+    fn swap(&mut self) {
+        let mut addresses = ahash::AHashMap::new();
+        for listener in self.listeners.values() {
+            for address in &listener.addresses {
+                addresses.insert(*address, Arc::clone(listener));
+            }
+        }
+        self.current.swap(Arc::new(Generation {
+            number: self.current.load().number + 1,
+            listeners: self.listeners.clone(),
+            addresses,
+            routes: Arc::clone(&self.routes),
+            clusters: Arc::clone(&self.clusters),
+        }));
+    }
+
+    /// Opens the sockets that listeners in force need, then closes those nobody needs.
+    fn rebind(&mut self) -> Vec<BindError> {
+        if self.draining {
+            return Vec::new();
+        }
+        let mut failed = Vec::new();
+        for listener in self.listeners.values() {
+            match self.sockets.prepare(listener, self.workers.len()) {
+                Ok(prepared) => self.sockets.open(prepared, &self.workers),
+                Err(error) => failed.push((Arc::clone(&listener.name), error)),
+            }
+        }
+        for (name, error) in &failed {
+            tracing::error!(listener = %name, %error, "the listener does not serve");
+            if let Some(record) = self.records.get(TypeUrl::LISTENER, name).cloned() {
+                self.records.refuse(TypeUrl::LISTENER, name, record.body, &record.version, &error.to_string());
+            }
+        }
+        let listeners = &self.listeners;
+        self.sockets.close_unless(|name, address| {
+            listeners
+                .get(name)
+                .is_some_and(|listener| listener.bind_to_port && listener.addresses.contains(&address))
+        });
+        failed.into_iter().map(|(_, error)| error).collect()
+    }
+}
+
+impl Handler for Manager {
+    fn apply(&mut self, update: &Update) -> Vec<Rejection> {
+        let mut rejections = Vec::new();
+        for name in &update.removed {
+            self.forget(update.kind, name);
+        }
+        for resource in &update.resources {
+            let (name, body, version) = (&resource.name, resource.body.clone(), &resource.version);
+            match self.take(update.kind, resource) {
+                Ok(()) => {
+                    self.absent.remove(&(update.kind, Arc::clone(name)));
+                    // Secrets are kept parsed and in one place only.
+                    if update.kind != TypeUrl::SECRET {
+                        self.records.accept(update.kind, name, body, version, false);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(resource = %name, kind = %update.kind, %error, "refused; what served before goes on");
+                    if update.kind != TypeUrl::SECRET
+                        && self.records.get(update.kind, name).is_none_or(|record| !record.fixed)
+                    {
+                        self.records.refuse(update.kind, name, body, version, &error.to_string());
+                    }
+                    rejections.push(Rejection { name: Arc::clone(name), reason: error.to_string() });
+                }
+            }
+        }
+        self.records.set_version(update.kind, &update.version);
+        self.awaited.remove(&update.kind);
+        // Endpoints of clusters in force are in force already, without a generation.
+        if update.kind != TypeUrl::ENDPOINT || !self.warming_clusters.is_empty() {
+            self.settle();
+        }
+        rejections
+    }
+
+    fn wanted(&self, kind: TypeUrl) -> Names {
+        match kind {
+            TypeUrl::ENDPOINT => Arc::clone(&self.wanted_endpoints),
+            TypeUrl::ROUTE => Arc::clone(&self.wanted_routes),
+            TypeUrl::SECRET => Arc::new(self.context.secrets.wanted()),
+            _ => Names::default(),
+        }
+    }
+
+    fn connected(&mut self, connected: bool) {
+        self.connected = connected;
+    }
+}
+
+/// Why the bootstrap's own resources cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum StaticError {
+    /// One of them is refused.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A socket cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+fn decode<M: Message + Default>(body: &Bytes) -> Result<M, CompileError> {
+    M::decode(body.clone()).map_err(|error| CompileError::invalid("", format!("does not decode: {error}")))
+}
+
+/// Envoy gives listeners without a name one of their own.
+fn listener_name(listener: &listener_pb::Listener, index: usize) -> Arc<str> {
+    if listener.name.is_empty() { format!("listener-{index}").into() } else { listener.name.as_str().into() }
+}
+
+#[cfg(test)]
+#[path = "manager_tests.rs"]
+mod tests;
