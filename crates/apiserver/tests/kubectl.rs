@@ -191,7 +191,7 @@ async fn definitions_make_kinds() {
         .says("patched");
     cluster.kubectl(&["api-resources", "--api-group=sea.example.org"]).await.says("bt");
     cluster.kubectl(&["delete", "crd", "boats.sea.example.org"]).await.says("deleted");
-    cluster.kubectl(&["get", "boats"]).await.fails_with("the server doesn't have a resource type \"boats\"");
+    cluster.kubectl(&["get", "boats"]).await.fails_with("the server could not find the requested resource");
 }
 
 #[tokio::test(flavor = "multi_thread")]

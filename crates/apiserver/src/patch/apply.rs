@@ -23,6 +23,7 @@ pub(crate) fn apply(
     shapes: Shapes<'_>,
     applier: &Applier<'_>,
 ) -> Result<Value, ApiError> {
+    check_lists(wanted, shapes, &mut Vec::new())?;
     let wanted_leaves = leaves(wanted, shapes);
     let wanted_fields: Fields = wanted_leaves.keys().cloned().collect();
     let current_leaves = leaves(current, shapes);
@@ -50,7 +51,8 @@ pub(crate) fn apply(
     }
     let others: Fields =
         all.iter().filter(|entry| !mine(entry)).flat_map(|entry| entry.fields.clone()).collect();
-    for path in previous.iter().rev() {
+    // An item comes before what is in it, so that it goes as a whole where nobody else wants it.
+    for path in &previous {
         let is_wanted = wanted_fields.range(path.clone()..).next().is_some_and(|next| next.starts_with(path));
         let is_others = others.range(path.clone()..).next().is_some_and(|next| next.starts_with(path));
         if !is_wanted && !is_others {
@@ -76,6 +78,47 @@ pub(crate) fn apply(
     }
     set_managers(&mut merged, &all);
     Ok(merged)
+}
+
+/// Items of keyed lists need their keys, and each its own.
+fn check_lists<'w>(value: &'w Value, shapes: Shapes<'_>, names: &mut Vec<&'w str>) -> Result<(), ApiError> {
+    match value {
+        Value::Object(map) => {
+            for (name, child) in map {
+                names.push(name);
+                check_lists(child, shapes.field(name), names)?;
+                names.pop();
+            }
+        }
+        Value::Array(list) => {
+            let ListShape::Map(keys) = shapes.list(names) else { return Ok(()) };
+            let mut seen = std::collections::BTreeSet::new();
+            for (index, item) in list.iter().enumerate() {
+                let wrong = |why: String| {
+                    let path = names.join(".");
+                    ApiError::bad_request(format!(
+                        "failed to create typed patch object: .{path}: element {index}: {why}"
+                    ))
+                };
+                if !keys.iter().any(|key| item.get(key).is_some_and(|value| !value.is_null())) {
+                    let keys = keys.join(", ");
+                    return Err(wrong(format!(
+                        "associative list with keys has an element that omits key field {keys:?}"
+                    )));
+                }
+                let step = item_step(item, &keys);
+                if !seen.insert(step.clone()) {
+                    return Err(wrong(format!(
+                        "duplicate entries for key {}",
+                        step.trim_start_matches("k:")
+                    )));
+                }
+                check_lists(item, shapes.item(), names)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn conflict_source(entry: &Manager) -> String {
@@ -177,9 +220,14 @@ fn remove<'p>(value: &mut Value, path: &'p [String], shapes: Shapes<'_>, names: 
             list.retain(|item| format!("v:{item}") != *step);
             return;
         };
+        // An item that stays, because others want it, keeps the fields that say which item it is.
+        let is_key = |step: &String| keys.iter().any(|key| step.strip_prefix("f:") == Some(key));
+        let is_identity = matches!(rest, [only] if is_key(only));
         if rest.is_empty() {
             list.retain(|item| item_step(item, &keys) != *step);
-        } else if let Some(item) = list.iter_mut().find(|item| item_step(item, &keys) == *step) {
+        } else if !is_identity
+            && let Some(item) = list.iter_mut().find(|item| item_step(item, &keys) == *step)
+        {
             remove(item, rest, shapes.item(), names);
         }
     }

@@ -119,6 +119,8 @@ async fn send_output(
         None => exit.await,
     };
     let _ = sink.send(message(OUTCOME, status(&outcome).to_string().as_bytes())).await;
+    // kubectl takes any other close than a normal one for a broken stream.
+    let _ = sink.send(super::normal_close()).await;
     let _ = sink.close().await;
 }
 

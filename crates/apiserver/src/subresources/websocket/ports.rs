@@ -53,6 +53,7 @@ async fn send(mut sink: SplitSink<Socket, Message>, mut from_ports: mpsc::Receiv
             return;
         }
     }
+    let _ = sink.send(super::normal_close()).await;
     let _ = sink.close().await;
 }
 
