@@ -3,7 +3,9 @@
 //! Descriptors take some megabytes, so they are loaded for the moment they are needed and not kept.
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
+};
 use serde_json::Value;
 
 const ENVOY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.bin"));
@@ -84,9 +86,7 @@ impl Descriptors {
     }
 
     fn descriptor(&self, name: &str) -> Result<MessageDescriptor, DescriptorError> {
-        self.pool
-            .get_message_by_name(name)
-            .ok_or_else(|| DescriptorError::UnknownType(name.to_owned()))
+        self.pool.get_message_by_name(name).ok_or_else(|| DescriptorError::UnknownType(name.to_owned()))
     }
 }
 

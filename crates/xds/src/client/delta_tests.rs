@@ -1,9 +1,9 @@
 use super::*;
-use std::collections::BTreeSet;
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::service::discovery::v3::Resource;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
+use std::collections::BTreeSet;
 
 /// Wants the endpoints of every cluster it has; rejects clusters named "bad".
 #[derive(Default)]

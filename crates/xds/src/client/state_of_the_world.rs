@@ -80,7 +80,8 @@ impl Conversation {
         let version = response.version_info.clone();
         let (mut update, mut rejections) = read(kind.url, response);
         if kind.url.is_wildcard_by_default() {
-            let named: BTreeSet<_> = update.resources.iter().map(|resource| Arc::clone(&resource.name)).collect();
+            let named: BTreeSet<_> =
+                update.resources.iter().map(|resource| Arc::clone(&resource.name)).collect();
             // What is there but unreadable is not gone.
             let unreadable = rejections.iter().map(|rejection| Arc::clone(&rejection.name));
             let there: BTreeSet<_> = named.iter().cloned().chain(unreadable).collect();

@@ -72,10 +72,9 @@ pub async fn run<H: Handler>(
 ) -> std::convert::Infallible {
     let mut talk = match settings.protocol {
         Protocol::Delta => Talk::Delta(delta::Conversation::new(settings.node, &settings.kinds)),
-        Protocol::StateOfTheWorld => Talk::StateOfTheWorld(state_of_the_world::Conversation::new(
-            settings.node,
-            &settings.kinds,
-        )),
+        Protocol::StateOfTheWorld => {
+            Talk::StateOfTheWorld(state_of_the_world::Conversation::new(settings.node, &settings.kinds))
+        }
     };
     let mut failures = 0u32;
     loop {

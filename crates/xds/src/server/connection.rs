@@ -9,7 +9,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -49,6 +49,8 @@ pub struct Connection<S> {
     wake: Notify,
     notified: AtomicU64,
     live: AtomicU64,
+    /// Whether the client has ever had everything it asked for.
+    settled_once: AtomicBool,
 }
 
 #[derive(Default)]
@@ -116,6 +118,7 @@ impl<S: Session> Connection<S> {
             wake: Notify::new(),
             notified: AtomicU64::new(0),
             live: AtomicU64::new(0),
+            settled_once: AtomicBool::new(false),
         }
     }
 
@@ -149,8 +152,12 @@ impl<S: Session> Connection<S> {
         self.wake.notify_one();
     }
 
-    /// Whether the client has taken over all that it was told of up to `generation`.
+    /// Whether the client has taken over what it asked for, and all that it was told of up to
+    /// `generation`.
     pub fn is_current(&self, generation: u64) -> bool {
+        if !self.settled_once.load(Ordering::Acquire) {
+            return false;
+        }
         let notified = self.notified.load(Ordering::Acquire);
         self.live.load(Ordering::Acquire) >= notified.min(generation)
     }
@@ -180,6 +187,14 @@ impl<S: Session> Connection<S> {
             live_generation: self.live.load(Ordering::Acquire),
             types,
         }
+    }
+
+    /// The names of a type that the client has asked for or was sent.
+    pub fn names(&self, type_url: TypeUrl) -> Vec<Arc<str>> {
+        let conversation = self.conversation.lock();
+        let subscription =
+            conversation.subscriptions().iter().find(|subscription| subscription.type_url == type_url);
+        subscription.map(|subscription| subscription.names().cloned().collect()).unwrap_or_default()
     }
 
     /// Waits until [`Connection::notify`] was called.
@@ -255,6 +270,7 @@ impl<S: Session> Connection<S> {
             return;
         }
         self.live.fetch_max(notified, Ordering::AcqRel);
+        self.settled_once.store(true, Ordering::Release);
         let since = pending.unconverged_since.take();
         drop(pending);
         if let Some(since) = since {

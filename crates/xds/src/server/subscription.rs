@@ -117,6 +117,10 @@ impl Subscription {
         self.held.len() + self.explicit.len()
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.held.names()
+    }
+
     pub(super) fn existing(&self) -> usize {
         self.held.existing()
     }

@@ -1,0 +1,92 @@
+//! The resources of one type in one view, found by name and by the host they are about.
+
+use mizzen_xds::Resource;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// The resources of one type that somebody has asked for. A name that was asked for and does not
+/// exist is kept as such.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Everything was asked for; without, only the names that are there.
+    pub(super) whole: bool,
+    resources: BTreeMap<HostFirst, Option<Resource>>,
+}
+
+impl Known {
+    pub(super) fn get(&self, name: &Arc<str>) -> Option<&Resource> {
+        self.resources.get(&HostFirst(name.clone()))?.as_ref()
+    }
+
+    pub(super) fn contains(&self, name: &Arc<str>) -> bool {
+        self.resources.contains_key(&HostFirst(name.clone()))
+    }
+
+    pub(super) fn set(&mut self, name: Arc<str>, resource: Option<Resource>) {
+        self.resources.insert(HostFirst(name), resource);
+    }
+
+    pub(super) fn remove(&mut self, name: &Arc<str>) {
+        self.resources.remove(&HostFirst(name.clone()));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.resources.clear();
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.resources.keys().map(|key| &key.0)
+    }
+
+    pub(super) fn existing(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.values().flatten()
+    }
+
+    /// The names about one host, in as many steps as there are.
+    pub(super) fn names_of_host(&self, host: &str) -> impl Iterator<Item = &Arc<str>> {
+        // Smaller than any name of the same host.
+        let first = HostFirst(Arc::from(format!("|{host}")));
+        self.resources
+            .range((Bound::Included(first), Bound::Unbounded))
+            .map(|(key, _)| &key.0)
+            .take_while(move |name| host_of(name) == host)
+    }
+
+    /// The names about none: the workload's own ports, and those that every proxy has.
+    pub(super) fn names_of_no_host(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names_of_host("")
+    }
+}
+
+/// A resource name, ordered by the host it is about first.
+#[derive(Clone, PartialEq, Eq)]
+struct HostFirst(Arc<str>);
+
+/// The last part of `outbound|80|v1|HOST`; empty for names of other forms.
+fn host_of(name: &str) -> &str {
+    name.rsplit_once('|').map_or("", |(_, host)| host)
+}
+
+/// What precedes the host. The least one is that of `|HOST`.
+fn rest_of(name: &str) -> &str {
+    name.rsplit_once('|').map_or(name, |(rest, _)| rest)
+}
+
+impl Ord for HostFirst {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |name| (host_of(name), rest_of(name), name.len());
+        key(&*self.0).cmp(&key(&*other.0))
+    }
+}
+
+impl PartialOrd for HostFirst {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+#[path = "known_tests.rs"]
+mod tests;

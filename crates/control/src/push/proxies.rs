@@ -1,0 +1,226 @@
+//! The connected proxies: who they are, what they see, and telling them of changes.
+
+use super::client::{Client, metadata};
+use super::translation::{Translate, Translation};
+use super::view::{View, Views};
+use super::{Mesh, TrustDomain};
+use crate::caller::Caller;
+use crate::metrics::Metrics;
+use arc_swap::ArcSwap;
+use envoy_types::pb::envoy::config::core::v3::Node;
+use mizzen_model::{Snapshot, Touched};
+use mizzen_translate::Proxy;
+use mizzen_xds::server::{Changes, Connection, Hub, Selection, Session, Source, Touched as TouchedNames};
+use mizzen_xds::{Resource, TypeUrl};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::Status;
+
+/// Accepts proxies and pushes to them.
+#[derive(Clone)]
+pub(crate) struct Proxies(Arc<Inner>);
+
+struct Inner {
+    mesh: Arc<Mesh>,
+    views: Arc<Views<Translation>>,
+    hub: Arc<Hub<ProxySession>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Proxies {
+    pub(crate) fn new(mesh: Arc<Mesh>, metrics: Arc<Metrics>) -> Self {
+        let hub = Arc::new(Hub::default());
+        Self(Arc::new(Inner { mesh, views: Arc::new(Views::new(Translation)), hub, metrics }))
+    }
+
+    /// Open streams.
+    pub(crate) fn hub(&self) -> &Arc<Hub<ProxySession>> {
+        &self.0.hub
+    }
+
+    /// The stream of the proxy of a pod, the newest if it has several.
+    pub(crate) fn find(&self, pod: &str, namespace: &str) -> Option<Arc<Connection<ProxySession>>> {
+        let mut connections = self.0.hub.connections();
+        connections.reverse();
+        connections.into_iter().find(|connection| {
+            let client = &connection.session().client;
+            client.pod == pod && client.namespace == namespace
+        })
+    }
+
+    /// Tells proxies what a change means for them; those for which nothing differs hear nothing.
+    pub(crate) async fn push(&self, snapshot: &Arc<Snapshot>, touched: &Touched) {
+        let this = self.clone();
+        let (snapshot, touched) = (snapshot.clone(), touched.clone());
+        // Translating is work for a processor, and may take a while in a large mesh.
+        let pushed = tokio::task::spawn_blocking(move || this.push_now(&snapshot, &touched)).await;
+        if let Err(error) = pushed {
+            tracing::error!("a push failed, proxies keep what they have until the next: {error}");
+        }
+    }
+
+    fn push_now(&self, snapshot: &Arc<Snapshot>, touched: &Touched) {
+        let generation = snapshot.revision();
+        let connections = self.0.hub.connections();
+        let mut by_view: HashMap<*const View<Translation>, Vec<&Arc<Connection<ProxySession>>>> =
+            HashMap::new();
+        for connection in &connections {
+            let session = connection.session();
+            session.view.load().represent(&session.subject);
+        }
+        // Views first move on, so that whoever moves to another finds it current.
+        let differing = self.0.views.advance(snapshot, touched);
+        for connection in &connections {
+            let session = connection.session();
+            if session.may_see_otherwise(touched)
+                && session.reconsider(&self.0.views, snapshot, connection.node())
+            {
+                connection.notify(&Arc::new(Changes { generation, types: everything() }));
+                continue;
+            }
+            by_view.entry(Arc::as_ptr(&session.view.load())).or_default().push(connection);
+        }
+        for (view, differences) in differing {
+            let Some(connections) = by_view.get(&Arc::as_ptr(&view)) else { continue };
+            let types = differences
+                .into_iter()
+                .map(|(type_url, names)| (type_url, TouchedNames::Names(names)))
+                .collect();
+            let changes = Arc::new(Changes { generation, types });
+            connections.iter().for_each(|connection| connection.notify(&changes));
+        }
+    }
+}
+
+fn everything() -> Vec<(TypeUrl, TouchedNames)> {
+    super::translation::TYPES.iter().map(|&type_url| (type_url, TouchedNames::Everything)).collect()
+}
+
+impl Source for Proxies {
+    type Session = ProxySession;
+
+    fn connect(&self, node: &Node, extensions: &http::Extensions) -> Result<ProxySession, Status> {
+        let caller = extensions.get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
+        let client = Client::verify(node, &caller).map_err(|error| {
+            tracing::warn!(node = node.id, "a proxy was refused: {error}");
+            Status::permission_denied(error.to_string())
+        })?;
+        let snapshot = self.0.mesh.snapshot();
+        let (common, subject) = self
+            .0
+            .views
+            .translator
+            .subject(&snapshot, node)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let subject = Arc::new(subject);
+        let view = ArcSwap::new(self.0.views.view(&common, &subject, &snapshot));
+        tracing::info!(node = node.id, "a proxy has connected");
+        Ok(ProxySession {
+            trust_domain: TrustDomain(self.0.mesh.clone()),
+            caller,
+            client,
+            subject,
+            view,
+            proxies: self.0.clone(),
+        })
+    }
+}
+
+/// One proxy's stream.
+pub(crate) struct ProxySession {
+    /// Who it is, proved.
+    pub(crate) caller: Caller,
+    /// Who it is, as it says and we have checked.
+    pub(crate) client: Client,
+    trust_domain: TrustDomain,
+    subject: Arc<Proxy>,
+    view: ArcSwap<View<Translation>>,
+    proxies: Arc<Inner>,
+}
+
+impl ProxySession {
+    /// Whether a change can move the proxy to another view: its own pod has changed, or what the
+    /// pods of its namespace have in common.
+    fn may_see_otherwise(&self, touched: &Touched) -> bool {
+        touched.mesh
+            || !touched.sidecars.is_empty()
+            || touched.workloads.iter().any(|workload| {
+                *workload.name == *self.client.pod && *workload.namespace == *self.client.namespace
+            })
+    }
+
+    /// Moves to the view that fits now; says whether that is another.
+    fn reconsider(&self, views: &Views<Translation>, snapshot: &Arc<Snapshot>, node: &Node) -> bool {
+        let Ok((common, _)) = views.translator.subject(snapshot, node) else { return false };
+        if common == self.view.load().common() {
+            return false;
+        }
+        self.view.store(views.view(&common, &self.subject, snapshot));
+        true
+    }
+
+    /// Private keys go to gateways that have proved who they are, and nobody else.
+    fn may_have_secrets(&self) -> bool {
+        let proved =
+            matches!(&self.caller, Caller::Workload { namespace, .. } if *namespace == self.client.namespace);
+        proved && self.client.kind == "router" && self.caller.identity(&self.trust_domain.get()).is_some()
+    }
+}
+
+impl Session for ProxySession {
+    fn resources(&self, type_url: TypeUrl, selection: Selection<'_>) -> Vec<Resource> {
+        if type_url == TypeUrl::SECRET && !self.may_have_secrets() {
+            return Vec::new();
+        }
+        self.view.load().resources(&self.proxies.views.translator, type_url, selection)
+    }
+
+    fn sent(&self, type_url: TypeUrl, _resources: usize, bytes: usize) {
+        let metrics = &self.proxies.metrics;
+        metrics.pushes.add(&[short_name(type_url)], 1);
+        metrics.config_size.observe(&[short_name(type_url)], bytes as f64);
+    }
+
+    fn acknowledged(&self, type_url: TypeUrl, elapsed: Duration) {
+        self.proxies.metrics.push_time.observe(&[short_name(type_url)], elapsed.as_secs_f64());
+    }
+
+    fn refused(&self, type_url: TypeUrl, detail: &str) {
+        let metrics = &self.proxies.metrics;
+        metrics.rejects.add(&[short_name(type_url)], 1);
+        if let Some(family) = metrics.rejects_of(short_name(type_url)) {
+            let node = format!("{}.{}", self.client.pod, self.client.namespace);
+            let detail: String = detail.chars().take(200).collect();
+            family.set(&[&node, &detail], 1.0);
+        }
+    }
+
+    fn converged(&self, elapsed: Duration) {
+        self.proxies.metrics.convergence.observe(&[], elapsed.as_secs_f64());
+    }
+}
+
+impl Drop for ProxySession {
+    fn drop(&mut self) {
+        tracing::info!(pod = self.client.pod, namespace = self.client.namespace, "a proxy has disconnected");
+    }
+}
+
+/// Istio's short name of a type, as metrics and commands print it.
+pub(crate) fn short_name(type_url: TypeUrl) -> &'static str {
+    match type_url {
+        TypeUrl::CLUSTER => "cds",
+        TypeUrl::ENDPOINT => "eds",
+        TypeUrl::LISTENER => "lds",
+        TypeUrl::ROUTE => "rds",
+        TypeUrl::SECRET => "sds",
+        TypeUrl::EXTENSION_CONFIG => "ecds",
+        _ => "nds",
+    }
+}
+
+/// A text of a node's metadata, for operators.
+pub(crate) fn node_text(node: &Node, key: &str) -> String {
+    metadata(node, key).unwrap_or_default()
+}
