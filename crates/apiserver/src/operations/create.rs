@@ -25,6 +25,7 @@ pub(crate) async fn create(
     let mut warnings = Vec::new();
     prepare::check_kind(resource, &mut object)?;
     prepare::decode(resource, &mut object, options.field_validation, &mut warnings)?;
+    warnings.extend(not_acted_on(resource));
     place(resource, namespace, &mut object)?;
     let generated = name(&mut object);
     if !object::resource_version(&object).is_empty() {
@@ -43,6 +44,20 @@ pub(crate) async fn create(
     }
     let created = commit(api, resource, object, options, generated)?;
     Ok(Outcome { code: 201, object: presented(resource, &created), warnings })
+}
+
+/// Says so where an object is kept but nothing here acts on it.
+fn not_acted_on(resource: &Resource) -> Option<String> {
+    let plural = resource.plural.as_str();
+    let stored_only = matches!(
+        (resource.group.as_str(), plural),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies" | "validatingadmissionpolicybindings")
+            | ("", "limitranges" | "resourcequotas" | "replicationcontrollers" | "persistentvolumeclaims")
+            | ("autoscaling", "horizontalpodautoscalers")
+            | ("networking.k8s.io", "networkpolicies")
+            | ("batch", "cronjobs")
+    );
+    stored_only.then(|| format!("{plural} are stored but nothing on this server acts on them"))
 }
 
 /// Puts the object into the namespace of the path.

@@ -134,7 +134,7 @@ pub(super) async fn forward(
     admit(api, call).await?;
     if call.method != Method::GET {
         return Err(ApiError::bad_request(
-            "port-forward is served over a websocket (v4.channel.k8s.io), not over SPDY: use `mizzen port-forward` or a client that speaks it",
+            "port-forward is served over a websocket (v4.channel.k8s.io), not over SPDY as kubectl speaks it: use a client that does, such as kube",
         ));
     }
     let upgrade = websocket::upgrade(parts, incoming, &["v4.channel.k8s.io", "portforward.k8s.io"])?;
