@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Service;
-use mizzen_api::{Spec, annotations::object::EXPORT_TO, networking::ServiceEntry};
+use mizzen_api::{Spec, annotations::object::EXPORT_TO, networking::ServiceEntry, spelling};
 use mizzen_model::{Host, Visibility, host::HostMap};
 
 use crate::world::{Item, World};
@@ -71,13 +71,19 @@ impl<'a> Registry<'a> {
             || self.entries.iter().any(|(host, _)| wildcard.overlaps(host))
     }
 
-    /// Hosts that somebody who wrote this one may have meant: the same name in another namespace, or
-    /// written in short.
+    /// The host that somebody who wrote this one may have meant: the same name in another namespace or in
+    /// full, else one that is spelt nearly so.
     pub(crate) fn suggestion(&self, reference: &str) -> Option<String> {
-        let name = reference.split('.').next().unwrap_or_default();
-        let same_name = |host: &&Host| host.as_str().split('.').next() == Some(name);
-        let found = self.kubernetes.keys().find(same_name)?;
-        Some(format!("did you mean {found}?"))
+        let first = |host: &str| host.split('.').next().unwrap_or_default().to_owned();
+        let name = first(reference);
+        let same = self.kubernetes.keys().find(|host| first(host.as_str()) == name).map(Host::as_str);
+        let external = || spelling::nearest(reference, self.entries.iter().map(|(host, _)| host.as_str()));
+        let similar = || {
+            let names = self.kubernetes.values().map(|item| item.name());
+            let near = spelling::nearest(&name, names)?;
+            self.kubernetes.iter().find(|(_, item)| item.name() == near).map(|(host, _)| host.as_str())
+        };
+        same.or_else(external).or_else(similar).map(|host| format!("did you mean {host}?"))
     }
 }
 

@@ -20,6 +20,7 @@ mod schema;
 pub mod security;
 mod shape;
 pub mod source;
+pub mod spelling;
 pub mod support;
 pub mod telemetry;
 mod validate;

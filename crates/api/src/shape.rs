@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::{duration::Duration, violation::Violation};
+use crate::{duration::Duration, spelling, violation::Violation};
 
 /// Every way in which `value`, at `path`, does not fit `schema`.
 pub(crate) fn check(schema: &Value, value: &Value, path: &str) -> Vec<Violation> {
@@ -187,30 +187,8 @@ fn texts<'a>(schema: &'a Value, name: &str) -> impl Iterator<Item = &'a str> + u
 }
 
 fn unknown_field(name: &str, properties: &Map<String, Value>) -> String {
-    let nearest = properties
-        .keys()
-        .map(|known| (distance(&name.to_lowercase(), &known.to_lowercase()), known))
-        .min()
-        .filter(|(distance, known)| *distance <= known.chars().count() / 3);
-    match nearest {
-        Some((_, known)) => format!("unknown field; did you mean {known}?"),
+    match spelling::nearest(name, properties.keys().map(String::as_str)) {
+        Some(known) => format!("unknown field; did you mean {known}?"),
         None => "unknown field; check its spelling and indentation".to_owned(),
     }
-}
-
-/// How many letters must be changed, added or removed to get from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut next = vec![i + 1];
-        let mut left = i + 1;
-        for (pair, b) in row.windows(2).zip(&to) {
-            let [diagonal, above] = pair else { continue };
-            left = (diagonal + usize::from(a != *b)).min(above + 1).min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
 }

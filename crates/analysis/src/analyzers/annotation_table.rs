@@ -38,6 +38,11 @@ pub(super) fn find(name: &str) -> Option<&'static Known> {
     TABLE.iter().find(|known| known.name == name)
 }
 
+/// The annotation that a misspelt one was meant to be.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    mizzen_api::spelling::nearest(name, TABLE.iter().map(|known| known.name))
+}
+
 /// Whether a name is one of Istio's, known or not.
 pub(super) fn is_istios(name: &str) -> bool {
     name.split_once('/').is_some_and(|(domain, _)| domain == "istio.io" || domain.ends_with(".istio.io"))

@@ -24,7 +24,10 @@ fn check(source: &Source, kind: &str, annotations: &Texts, path: &str, report: &
         let path = format!("{path}[{name}]");
         let Some(known) = annotation_table::find(name) else {
             let message = format!("there is no annotation {name}");
-            let help = "check its spelling; if it is a label, put it under labels".to_owned();
+            let help = match annotation_table::nearest(name) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "check its spelling; if it is a label, put it under labels".to_owned(),
+            };
             report.add(source, code::UNKNOWN_ANNOTATION, &path, message, Some(help));
             continue;
         };

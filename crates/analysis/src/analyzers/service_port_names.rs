@@ -17,10 +17,13 @@ pub(super) fn analyze(world: &World, _: &Registry<'_>, report: &mut Report) {
             let protocol =
                 Protocol::of_port(number, name, port.app_protocol.as_deref(), port.protocol.as_deref());
             if protocol.is_sniffed() {
-                let message = format!(
-                    "the name {name:?} of port {number} does not say what is spoken there, so it is found \
-                                       out from the first bytes of each connection"
-                );
+                let subject = match name {
+                    "" => format!("port {number} has no name, so what is spoken there"),
+                    name => {
+                        format!("the name {name:?} of port {number} does not say what is spoken there, so it")
+                    }
+                };
+                let message = format!("{subject} is found out from the first bytes of each connection");
                 let help =
                     "begin the name with the protocol, as http, http-web, grpc or tcp-db, or set appProtocol";
                 let path = format!("spec.ports[{index}].name");

@@ -76,12 +76,15 @@ pub async fn run(arguments: Arguments, access: &AccessOptions) -> anyhow::Result
     let scope = Scope { namespace: (!arguments.all_namespaces).then_some(namespace), files };
     let found = suppress(analyze(&world), &arguments.suppress);
     let found: Vec<Diagnostic> = found.into_iter().filter(|diagnostic| scope.includes(diagnostic)).collect();
-    show(&found, &arguments, &scope)?;
+    show(&found, &arguments)?;
     if unread > 0 && !arguments.ignore_unknown {
         return Err(data_error(unread).into());
     }
     let failed = found.iter().any(|diagnostic| diagnostic.code.level <= arguments.failure_threshold);
     let for_people = matches!(arguments.output, Output::Log | Output::Pretty);
+    if found.is_empty() && for_people {
+        eprintln!("✔ No validation issues found when analyzing {}", scope.name());
+    }
     if failed && for_people {
         let message = format!(
             "Analyzers found issues when analyzing {}\nSee https://istio.io/latest/docs/reference/config/analysis for more \
@@ -226,7 +229,7 @@ impl Scope {
     }
 }
 
-fn show(found: &[Diagnostic], arguments: &Arguments, scope: &Scope) -> anyhow::Result<()> {
+fn show(found: &[Diagnostic], arguments: &Arguments) -> anyhow::Result<()> {
     let shown: Vec<Diagnostic> = found
         .iter()
         .filter(|diagnostic| diagnostic.code.level <= arguments.output_threshold)
@@ -240,9 +243,6 @@ fn show(found: &[Diagnostic], arguments: &Arguments, scope: &Scope) -> anyhow::R
         Output::Pretty => format::pretty(&shown, color),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
-    if shown.is_empty() && matches!(arguments.output, Output::Log | Output::Pretty) {
-        eprintln!("✔ No validation issues found when analyzing {}", scope.name());
-    }
     Ok(())
 }
 
