@@ -7,6 +7,7 @@ mod dashboard_server;
 mod down;
 mod intercept;
 mod node;
+mod proxy;
 mod proxy_config;
 mod proxy_status;
 mod status;
@@ -33,6 +34,8 @@ pub enum Command {
     /// Redirect a pod's traffic to its proxy, as its init container does
     #[command(hide = true)]
     Intercept(intercept::Arguments),
+    /// Run the data plane: a sidecar, a gateway, or a proxy with an Envoy bootstrap
+    Proxy(proxy::Arguments),
     /// Show which proxies are connected and whether their configuration is current
     #[command(name = "proxy-status", visible_alias = "ps")]
     ProxyStatus(proxy_status::Arguments),
@@ -66,6 +69,7 @@ pub fn run(command: Command, access: &AccessOptions) -> anyhow::Result<ExitCode>
         Command::Status(arguments) => wait(status::run(arguments)),
         Command::Node(arguments) => node::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Intercept(arguments) => intercept::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Proxy(arguments) => proxy::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::ProxyStatus(arguments) => wait(proxy_status::run(arguments, access)),
         Command::ProxyConfig(arguments) => wait(proxy_config::run(arguments, access)),
         Command::Analyze(arguments) => wait(analyze::run(arguments, access)),
