@@ -42,3 +42,7 @@ fn main() -> std::process::ExitCode {
         Err(error) => exit::from_error(&error),
     }
 }
+
+#[cfg(test)]
+#[path = "main_tests.rs"]
+mod tests;

@@ -18,7 +18,8 @@ pub struct Arguments {
     #[command(subcommand)]
     role: Option<RoleCommand>,
     /// Envoy bootstrap, JSON or YAML
-    #[arg(short = 'c', long = "config-path", value_name = "FILE")]
+    // Its id takes the place of the global flag of the same letter, which has no meaning here.
+    #[arg(id = "kubeconfig", short = 'c', long = "config-path", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Workers; default: one a core
     #[arg(long, default_value_t = 0)]
