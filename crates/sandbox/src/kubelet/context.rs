@@ -120,7 +120,7 @@ impl PodContext {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let about = reference(&pod);
         let access = Access::new(client.clone(), &namespace);
-        let state = Mutex::new(PodState { containers: earlier_runs(&pod), ..PodState::default() });
+        let state = Mutex::new(PodState { containers: first_states(&pod), ..PodState::default() });
         Self {
             settings,
             client,
@@ -214,16 +214,27 @@ pub fn reference(pod: &Pod) -> ObjectReference {
     }
 }
 
-/// A pod that ran in an earlier life of this node starts anew and says so by its restart counts.
-fn earlier_runs(pod: &Pod) -> std::collections::BTreeMap<String, ContainerState> {
+/// How the containers of a pod begin. One that ran in an earlier life of this node starts anew and
+/// says so by its restart count.
+fn first_states(pod: &Pod) -> std::collections::BTreeMap<String, ContainerState> {
+    let Some(spec) = &pod.spec else { return std::collections::BTreeMap::new() };
     let status = pod.status.as_ref();
     let inits = status.and_then(|status| status.init_container_statuses.as_ref());
     let containers = status.and_then(|status| status.container_statuses.as_ref());
-    let ran =
-        inits.into_iter().chain(containers).flatten().filter(|container| container.container_id.is_some());
-    let state = |restarts: i32| ContainerState {
-        restarts: u32::try_from(restarts).unwrap_or_default().saturating_add(1),
-        ..ContainerState::default()
+    let earlier = |name: &str| {
+        let mut all = inits.into_iter().chain(containers).flatten();
+        all.find(|found| found.name == name && found.container_id.is_some()).map(|found| found.restart_count)
     };
-    ran.map(|container| (container.name.clone(), state(container.restart_count))).collect()
+    let waits = if spec.init_containers.as_ref().is_some_and(|inits| !inits.is_empty()) {
+        "PodInitializing"
+    } else {
+        "ContainerCreating"
+    };
+    let all = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let state = |container: &Container| {
+        let restarts = earlier(&container.name).map_or(0, |count| u32::try_from(count).unwrap_or_default() + 1);
+        let condition = Condition::Waiting { reason: waits.to_owned(), message: None };
+        (container.name.clone(), ContainerState { restarts, condition, ..ContainerState::default() })
+    };
+    all.map(state).collect()
 }
