@@ -40,7 +40,10 @@ pub use runtime::PodRuntime;
 
 /// The pods that run on the node, by namespace and name. Shared with what serves logs and `exec`.
 #[derive(Clone, Default)]
-pub struct Pods(Arc<Mutex<HashMap<(String, String), Arc<PodContext>>>>);
+pub struct Pods(Arc<Mutex<PodsByName>>);
+
+/// By namespace and name.
+type PodsByName = HashMap<(String, String), Arc<PodContext>>;
 
 impl Pods {
     fn find(&self, namespace: &str, name: &str) -> Option<Arc<PodContext>> {

@@ -56,7 +56,7 @@ fn a_projected_volume_joins_its_sources() {
     ]}});
     let parsed: Volume = serde_json::from_value(volume.clone()).expect("volume");
     let request = TokenRequest { audience: "istio-ca".to_owned(), seconds: 43200 };
-    assert_eq!(token_requests(&[parsed.clone()]), [request]);
+    assert_eq!(token_requests(std::slice::from_ref(&parsed)), [request]);
     assert_eq!(references(&parsed), (vec!["none".to_owned()], vec!["cert".to_owned()]));
     let expected = [
         entry("istio-token", "token", 0o640),
