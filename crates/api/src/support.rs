@@ -7,10 +7,10 @@ use crate::{
     config::{Config, Spec},
     networking::{
         CaptureMode, DestinationRule, Gateway, HttpMatch, HttpRoute, Resolution, ServerTls, ServiceEntry,
-        Sidecar, TrafficPolicy, VirtualService, WorkloadGroup,
+        Sidecar, TrafficPolicy, VirtualService, WorkloadEntry,
     },
     security::{AuthorizationAction, AuthorizationPolicy},
-    telemetry::Telemetry,
+    telemetry::{TagOperation, Telemetry},
     validate::CLAIM_HEADER_PREFIX,
     violation::Violation,
 };
@@ -23,7 +23,12 @@ pub fn unsupported(config: &Config) -> Vec<Violation> {
         Spec::VirtualService(spec) => virtual_service(spec, &mut refused),
         Spec::DestinationRule(spec) => destination_rule(spec, &mut refused),
         Spec::ServiceEntry(spec) => service_entry(spec, &mut refused),
-        Spec::WorkloadGroup(spec) => workload_group(spec, &mut refused),
+        Spec::WorkloadGroup(_) => {
+            refused.kind("workloads do not register themselves; make a WorkloadEntry for each")
+        }
+        Spec::ProxyConfig(_) => {
+            refused.kind("use the annotation proxy.istio.io/config on pods, or the mesh's defaultConfig");
+        }
         Spec::Sidecar(spec) => sidecar(spec, &mut refused),
         Spec::AuthorizationPolicy(spec) => authorization_policy(spec, &mut refused),
         Spec::Telemetry(spec) => telemetry(spec, &mut refused),
@@ -31,7 +36,8 @@ pub fn unsupported(config: &Config) -> Vec<Violation> {
         Spec::EnvoyFilter(_) => refused.kind("patches to the Envoy configuration are not applied"),
         Spec::WasmPlugin(_) => refused.kind("WebAssembly extensions are not run"),
         Spec::TrafficExtension(_) => refused.kind("extensions are not run"),
-        Spec::WorkloadEntry(_) | Spec::ProxyConfig(_) | Spec::PeerAuthentication(_) => {}
+        Spec::WorkloadEntry(spec) => workload_entry(spec, "spec", &mut refused),
+        Spec::PeerAuthentication(_) => {}
     }
     refused.0
 }
@@ -67,13 +73,15 @@ fn server_tls(tls: &ServerTls, path: &str, refused: &mut Refused) {
     refused.field(tls.ca_crl.is_some(), format!("{path}.caCrl"));
     refused.field(!tls.ecdh_curves.is_empty(), format!("{path}.ecdhCurves"));
     refused.field(!tls.cipher_suites.is_empty(), format!("{path}.cipherSuites"));
+    refused.field(!tls.verify_certificate_spki.is_empty(), format!("{path}.verifyCertificateSpki"));
+    refused.field(!tls.verify_certificate_hash.is_empty(), format!("{path}.verifyCertificateHash"));
 }
 
 fn gateway(spec: &Gateway, refused: &mut Refused) {
     for (index, server) in spec.servers.iter().enumerate() {
         let path = format!("spec.servers[{index}]");
         refused.field(server.default_endpoint.is_some(), format!("{path}.defaultEndpoint"));
-        let socket = server.bind.as_ref().is_some_and(|bind| bind.starts_with("unix://"));
+        let socket = server.bind.as_ref().is_some_and(|bind| is_socket(bind));
         refused.value(socket, format!("{path}.bind"), "a unix:// path");
         if let Some(tls) = &server.tls {
             server_tls(tls, &format!("{path}.tls"), refused);
@@ -98,6 +106,9 @@ fn virtual_service(spec: &VirtualService, refused: &mut Refused) {
 }
 
 fn http_route(route: &HttpRoute, path: &str, refused: &mut Refused) {
+    let elsewhere =
+        route.retries.as_ref().is_some_and(|retries| retries.retry_remote_localities == Some(true));
+    refused.field(elsewhere, format!("{path}.retries.retryRemoteLocalities"));
     if let Some(fault) = &route.fault {
         let exponential = fault.delay.as_ref().is_some_and(|delay| delay.exponential_delay.is_some());
         refused.field(exponential, format!("{path}.fault.delay.exponentialDelay"));
@@ -130,7 +141,8 @@ fn destination_rule(spec: &DestinationRule, refused: &mut Refused) {
 fn traffic_policy(policy: &TrafficPolicy, path: &str, refused: &mut Refused) {
     refused.field(policy.tunnel.is_some(), format!("{path}.tunnel"));
     refused.field(policy.proxy_protocol.is_some(), format!("{path}.proxyProtocol"));
-    refused.field(policy.retry_budget.is_some(), format!("{path}.retryBudget"));
+    let interval = policy.retry_budget.as_ref().is_some_and(|budget| budget.budget_interval.is_some());
+    refused.field(interval, format!("{path}.retryBudget.budgetInterval"));
     let ports = policy.port_level_settings.iter().enumerate();
     let blocks = ports
         .map(|(index, port)| (format!("{path}.portLevelSettings[{index}]"), &port.load_balancer, &port.tls));
@@ -139,12 +151,11 @@ fn traffic_policy(policy: &TrafficPolicy, path: &str, refused: &mut Refused) {
     {
         if let Some(balancer) = balancer {
             let path = format!("{path}.loadBalancer");
-            refused.field(balancer.warmup.is_some(), format!("{path}.warmup"));
-            refused.field(balancer.warmup_duration_secs.is_some(), format!("{path}.warmupDurationSecs"));
             refused.field(balancer.backend_utilization.is_some(), format!("{path}.backendUtilization"));
             refused.field(balancer.zone_aware_lb_setting.is_some(), format!("{path}.zoneAwareLbSetting"));
-            let distributes = balancer.locality_lb_setting.as_ref().is_some_and(|l| !l.distribute.is_empty());
-            refused.field(distributes, format!("{path}.localityLbSetting.distribute"));
+            let cookie = balancer.consistent_hash.as_ref().and_then(|hash| hash.http_cookie.as_ref());
+            let attributes = cookie.is_some_and(|cookie| !cookie.attributes.is_empty());
+            refused.field(attributes, format!("{path}.consistentHash.httpCookie.attributes"));
         }
         if let Some(tls) = tls {
             refused.field(tls.ca_crl.is_some(), format!("{path}.tls.caCrl"));
@@ -154,10 +165,19 @@ fn traffic_policy(policy: &TrafficPolicy, path: &str, refused: &mut Refused) {
 
 fn service_entry(spec: &ServiceEntry, refused: &mut Refused) {
     refused.value(spec.resolution == Some(Resolution::DynamicDns), "spec.resolution", "DYNAMIC_DNS");
+    for (index, endpoint) in spec.endpoints.iter().enumerate() {
+        workload_entry(endpoint, &format!("spec.endpoints[{index}]"), refused);
+    }
 }
 
-fn workload_group(spec: &WorkloadGroup, refused: &mut Refused) {
-    refused.field(spec.probe.is_some(), "spec.probe");
+fn workload_entry(spec: &WorkloadEntry, path: &str, refused: &mut Refused) {
+    let socket = spec.address.as_ref().is_some_and(|address| is_socket(address));
+    refused.value(socket, format!("{path}.address"), "a unix:// path");
+}
+
+/// Whether an address is that of a Unix socket, which the proxy does not connect to.
+fn is_socket(address: &str) -> bool {
+    address.starts_with("unix://")
 }
 
 fn sidecar(spec: &Sidecar, refused: &mut Refused) {
@@ -171,7 +191,12 @@ fn sidecar(spec: &Sidecar, refused: &mut Refused) {
             format!("{path}.captureMode"),
             "NONE",
         );
-        refused.field(listener.tls.is_some(), format!("{path}.tls"));
+        refused.field(listener.bind.is_some(), format!("{path}.bind"));
+        let socket = listener.default_endpoint.as_ref().is_some_and(|endpoint| is_socket(endpoint));
+        refused.value(socket, format!("{path}.defaultEndpoint"), "a unix:// path");
+        if let Some(tls) = &listener.tls {
+            server_tls(tls, &format!("{path}.tls"), refused);
+        }
     }
     for (index, listener) in spec.egress.iter().enumerate() {
         let path = format!("spec.egress[{index}]");
@@ -180,10 +205,13 @@ fn sidecar(spec: &Sidecar, refused: &mut Refused) {
             format!("{path}.captureMode"),
             "NONE",
         );
+        refused.field(listener.bind.is_some(), format!("{path}.bind"));
     }
 }
 
 fn authorization_policy(spec: &AuthorizationPolicy, refused: &mut Refused) {
+    refused.field(spec.target_ref.is_some(), "spec.targetRef");
+    refused.field(!spec.target_refs.is_empty(), "spec.targetRefs");
     refused.value(spec.action == Some(AuthorizationAction::Custom), "spec.action", "CUSTOM");
     refused.value(spec.action == Some(AuthorizationAction::Audit), "spec.action", "AUDIT");
     for (index, rule) in spec.rules.iter().enumerate() {
@@ -209,7 +237,13 @@ fn telemetry(spec: &Telemetry, refused: &mut Refused) {
     refused.field(!spec.target_refs.is_empty(), "spec.targetRefs");
     for (index, metrics) in spec.metrics.iter().enumerate() {
         let path = format!("spec.metrics[{index}]");
-        refused.field(!metrics.overrides.is_empty(), format!("{path}.overrides"));
+        for (position, change) in metrics.overrides.iter().enumerate() {
+            for (tag, change) in &change.tag_overrides {
+                let computed = change.operation.unwrap_or_default() == TagOperation::Upsert;
+                let path = format!("{path}.overrides[{position}].tagOverrides[{tag}].operation");
+                refused.value(computed, path, "UPSERT");
+            }
+        }
         refused.field(metrics.reporting_interval.is_some(), format!("{path}.reportingInterval"));
     }
     for (index, logging) in spec.access_logging.iter().enumerate() {
@@ -221,9 +255,9 @@ fn telemetry(spec: &Telemetry, refused: &mut Refused) {
             tracing.disable_context_propagation == Some(true),
             format!("{path}.disableContextPropagation"),
         );
-        for (name, tag) in &tracing.custom_tags {
-            refused.field(tag.formatter.is_some(), format!("{path}.customTags[{name}].formatter"));
-        }
+        refused.field(tracing.enable_istio_tags == Some(false), format!("{path}.enableIstioTags"));
+        let by_header_only = tracing.use_request_id_for_trace_sampling == Some(false);
+        refused.field(by_header_only, format!("{path}.useRequestIdForTraceSampling"));
     }
 }
 

