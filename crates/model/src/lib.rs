@@ -24,6 +24,8 @@ mod service_entry;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod touched;
 pub mod virtual_service;
 pub mod visibility;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use mizzen_api::{Config, Kind, Severity, Spec, Violation};
+use mizzen_api::{
+    Config, Kind, Severity, Spec, Violation,
+    security::{AuthorizationAction, AuthorizationPolicy, AuthorizationRule},
+};
 
 use crate::{
     destination_rule,
@@ -191,7 +194,10 @@ impl Store {
             self.index(&config, batch);
             self.quarantine(object, None, batch);
         } else {
-            self.unindex(kind, &namespace, &name, batch);
+            match refusing(&config) {
+                Some(refusing) => self.index(&Arc::new(refusing), batch),
+                None => self.unindex(kind, &namespace, &name, batch),
+            }
             self.quarantine(object, Some(errors), batch);
         }
         let mut configs = self.current.configs.get(&kind).cloned().unwrap_or_default();
@@ -350,6 +356,28 @@ fn same(old: &Config, new: &Config) -> bool {
         && old.meta.annotations == new.meta.annotations
         && old.meta.creation == new.meta.creation
         && old.meta.uid == new.meta.uid
+}
+
+/// What stands in for an AuthorizationPolicy that is not valid: policy fails closed. One that allows
+/// allows nothing, one that denies (or asks somebody else) denies everything it is attached to.
+fn refusing(config: &Config) -> Option<Config> {
+    let Spec::AuthorizationPolicy(policy) = &config.spec else { return None };
+    let (action, rules) = match policy.action.unwrap_or_default() {
+        AuthorizationAction::Audit => return None,
+        AuthorizationAction::Allow => (AuthorizationAction::Allow, Vec::new()),
+        AuthorizationAction::Deny | AuthorizationAction::Custom => {
+            (AuthorizationAction::Deny, vec![AuthorizationRule::default()])
+        }
+    };
+    let stand_in = AuthorizationPolicy {
+        action: Some(action),
+        rules,
+        provider: None,
+        selector: policy.selector.clone(),
+        target_ref: policy.target_ref.clone(),
+        target_refs: policy.target_refs.clone(),
+    };
+    Some(Config { meta: config.meta.clone(), spec: Spec::AuthorizationPolicy(Box::new(stand_in)) })
 }
 
 /// What a batch has gathered.

@@ -290,7 +290,11 @@ fn principals(
     matcher: impl Fn(&str) -> Vec<Principal>,
 ) {
     let any = |values: &[String]| {
-        let ids = values.iter().flat_map(|value| matcher(value)).collect();
+        let ids: Vec<Principal> = values.iter().flat_map(|value| matcher(value)).collect();
+        if ids.is_empty() {
+            let anyone = principal(pb::principal::Identifier::Any(true));
+            return principal(pb::principal::Identifier::NotId(Box::new(anyone)));
+        }
         principal(pb::principal::Identifier::OrIds(pb::principal::Set { ids }))
     };
     if !values.is_empty() {
@@ -308,7 +312,11 @@ fn permissions(
     matcher: impl Fn(&str) -> Vec<Permission>,
 ) {
     let any = |values: &[String]| {
-        let rules = values.iter().flat_map(|value| matcher(value)).collect();
+        let rules: Vec<Permission> = values.iter().flat_map(|value| matcher(value)).collect();
+        if rules.is_empty() {
+            let anything = permission(pb::permission::Rule::Any(true));
+            return permission(pb::permission::Rule::NotRule(Box::new(anything)));
+        }
         permission(pb::permission::Rule::OrRules(pb::permission::Set { rules }))
     };
     if !values.is_empty() {

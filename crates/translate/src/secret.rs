@@ -76,7 +76,8 @@ fn certificate(context: &Context<'_>, name: &str) -> Option<pb::secret::Type> {
         Ok((chain, key)) => Some(pb::secret::Type::TlsCertificate(pb::TlsCertificate {
             certificate_chain: Some(inline(chain)),
             private_key: Some(inline(key)),
-            ocsp_staple: secret.ocsp_staple().map(inline),
+            // Our own proxy does not staple; a certificate without a staple is as good.
+            ocsp_staple: secret.ocsp_staple().filter(|_| !context.proxy.istio_filters).map(inline),
             ..Default::default()
         })),
         // A Secret named for authorities alone.

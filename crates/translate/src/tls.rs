@@ -29,6 +29,25 @@ const MESH_CIPHERS: [&str; 6] = [
     "AES128-GCM-SHA256",
 ];
 
+/// The authorities the system trusts, where Debian, Ubuntu and Alpine keep them.
+const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// A file on the proxy's side.
+fn file(path: &str) -> core::DataSource {
+    core::DataSource {
+        specifier: Some(core::data_source::Specifier::Filename(path.to_owned())),
+        ..Default::default()
+    }
+}
+
+fn certificate_files(certificate: &str, key: &str) -> tls::TlsCertificate {
+    tls::TlsCertificate {
+        certificate_chain: Some(file(certificate)),
+        private_key: Some(file(key)),
+        ..Default::default()
+    }
+}
+
 /// A socket without TLS.
 pub(crate) fn raw_buffer() -> core::TransportSocket {
     let config = envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer {};
@@ -157,15 +176,15 @@ pub(crate) fn rule_client(
     let credential = settings.credential_name.as_deref().filter(|_| secrets.by_name);
     let mut common = tls::CommonTlsContext::default();
     if mode == ClientTlsMode::Mutual {
-        let name = match (credential, &settings.client_certificate, &settings.private_key) {
-            (Some(name), _, _) => format!("kubernetes://{name}"),
-            (None, certificate, key) => format!(
-                "file-cert:{}~{}",
-                certificate.as_deref().unwrap_or_default(),
-                key.as_deref().unwrap_or_default()
-            ),
-        };
-        common.tls_certificate_sds_secret_configs = vec![secret(name)];
+        match (credential, &settings.client_certificate, &settings.private_key) {
+            (Some(name), _, _) => {
+                common.tls_certificate_sds_secret_configs = vec![secret(format!("kubernetes://{name}"))]
+            }
+            (None, Some(certificate), Some(key)) => {
+                common.tls_certificates = vec![certificate_files(certificate, key)]
+            }
+            (None, _, _) => {}
+        }
     }
     let skip = settings.insecure_skip_verify == Some(true);
     let mut validation = tls::CertificateValidationContext {
@@ -176,10 +195,9 @@ pub(crate) fn rule_client(
         None
     } else if let Some(name) = credential {
         Some(combined(validation, secret(format!("kubernetes://{name}-cacert"))))
-    } else if let Some(path) = &settings.ca_certificates {
-        Some(combined(validation, secret(format!("file-root:{path}"))))
     } else {
-        validation.system_root_certs = Some(tls::certificate_validation_context::SystemRootCerts {});
+        validation.trusted_ca = Some(file(settings.ca_certificates.as_deref().unwrap_or(SYSTEM_AUTHORITIES)));
+        validation.crl = settings.ca_crl.as_deref().map(file);
         Some(tls::common_tls_context::ValidationContextType::ValidationContext(validation))
     };
     if http2 {
@@ -257,10 +275,10 @@ pub(crate) fn gateway_server(settings: &GatewayTls, http: bool) -> Option<tls::D
         ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual => {
             tls::DownstreamTlsContext {
                 common_tls_context: Some(tls::CommonTlsContext {
-                    tls_certificate_sds_secret_configs: server_certificates(settings)
-                        .into_iter()
-                        .map(secret)
+                    tls_certificate_sds_secret_configs: credentials(settings)
+                        .map(|name| secret(format!("kubernetes://{name}")))
                         .collect(),
+                    tls_certificates: server_files(settings),
                     alpn_protocols: strings(alpn),
                     ..Default::default()
                 }),
@@ -297,21 +315,17 @@ pub(crate) fn gateway_server(settings: &GatewayTls, http: bool) -> Option<tls::D
     Some(context)
 }
 
-/// The names of the secrets that hold a server's certificates: Secrets of the gateway's namespace, or files.
-pub(crate) fn server_certificates(settings: &GatewayTls) -> Vec<String> {
-    if settings.mode.unwrap_or_default() == ServerTlsMode::IstioMutual {
+/// A server's certificates in files, where it names no Secret.
+fn server_files(settings: &GatewayTls) -> Vec<tls::TlsCertificate> {
+    if credentials(settings).next().is_some() {
         return Vec::new();
     }
-    let credentials: Vec<String> = credentials(settings).map(|name| format!("kubernetes://{name}")).collect();
-    if !credentials.is_empty() {
-        return credentials;
-    }
-    let file = |certificate: &Option<String>, key: &Option<String>| {
-        Some(format!("file-cert:{}~{}", certificate.as_deref()?, key.as_deref()?))
+    let pair = |certificate: &Option<String>, key: &Option<String>| {
+        Some(certificate_files(certificate.as_deref()?, key.as_deref()?))
     };
-    let several =
-        settings.tls_certificates.iter().filter_map(|pair| file(&pair.server_certificate, &pair.private_key));
-    file(&settings.server_certificate, &settings.private_key).into_iter().chain(several).collect()
+    let several = settings.tls_certificates.iter();
+    let several = several.filter_map(|files| pair(&files.server_certificate, &files.private_key));
+    pair(&settings.server_certificate, &settings.private_key).into_iter().chain(several).collect()
 }
 
 /// The Secrets a server names for its certificates, the plural before the singular.
@@ -327,16 +341,19 @@ pub(crate) fn authority_credential(settings: &GatewayTls) -> Option<String> {
 }
 
 fn client_validation(settings: &GatewayTls) -> tls::common_tls_context::ValidationContextType {
-    let validation = tls::CertificateValidationContext {
+    let mut validation = tls::CertificateValidationContext {
         match_typed_subject_alt_names: named(&settings.subject_alt_names),
         verify_certificate_spki: settings.verify_certificate_spki.clone(),
         verify_certificate_hash: settings.verify_certificate_hash.clone(),
         ..Default::default()
     };
-    let authorities = match (authority_credential(settings), &settings.ca_certificates) {
-        (Some(name), _) => format!("kubernetes://{name}"),
-        (None, Some(path)) => format!("file-root:{path}"),
-        (None, None) => MESH_AUTHORITIES.to_owned(),
-    };
-    combined(validation, secret(authorities))
+    match (authority_credential(settings), &settings.ca_certificates) {
+        (Some(name), _) => combined(validation, secret(format!("kubernetes://{name}"))),
+        (None, Some(path)) => {
+            validation.trusted_ca = Some(file(path));
+            validation.crl = settings.ca_crl.as_deref().map(file);
+            tls::common_tls_context::ValidationContextType::ValidationContext(validation)
+        }
+        (None, None) => combined(validation, secret(MESH_AUTHORITIES)),
+    }
 }

@@ -51,3 +51,7 @@ pub(crate) fn any_address(context: &Context<'_>) -> &'static str {
 pub(crate) fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
+
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;

@@ -92,3 +92,7 @@ pub(crate) fn header_option(
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+#[path = "route_tests.rs"]
+mod tests;
