@@ -246,7 +246,7 @@ async fn follow(source: Option<SecretSource>, secrets: &Secrets) {
 async fn tick(shared: &Shared) {
     let mut ticks = tokio::time::interval(WARMING_TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut live = shared.live.subscribe();
+    let changed = shared.manager.lock().warming_started();
     loop {
         ticks.tick().await;
         let (warming, now_live) = {
@@ -254,9 +254,8 @@ async fn tick(shared: &Shared) {
             (manager.tick(), manager.is_live())
         };
         shared.live.send_if_modified(|live| now_live && !std::mem::replace(live, true));
-        if !warming && *live.borrow_and_update() {
-            // An idle proxy does not wake up: the next update says so through the manager.
-            let changed = shared.manager.lock().warming_started();
+        if !warming {
+            // An idle proxy does not wake up; the next update does that.
             changed.notified().await;
         }
     }
@@ -282,8 +281,15 @@ impl ProxyHandle {
     /// Stops accepting, asks open connections to finish (GOAWAY, `Connection: close`), and waits
     /// until none is left, at most `deadline`. Returns whether all finished.
     pub async fn drain(&self, deadline: Duration) -> bool {
-        self.shared.manager.lock().drain(false);
-        tokio::time::timeout(deadline, self.shared.current.connections().none()).await.is_ok()
+        let closed = self.shared.manager.lock().drain(false);
+        let finished = async {
+            // What the kernel had accepted is served, so it must be counted first.
+            for sockets in closed {
+                sockets.wait().await;
+            }
+            self.shared.current.connections().none().await;
+        };
+        tokio::time::timeout(deadline, finished).await.is_ok()
     }
 
     /// Resolves when someone asked over the admin port that the process end.

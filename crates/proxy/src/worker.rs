@@ -6,6 +6,7 @@ use crate::listener::accept;
 use crate::{telemetry, upstream};
 use arc_swap::ArcSwap;
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -171,6 +172,8 @@ pub(crate) enum Command {
         name: Arc<str>,
         socket: std::net::TcpListener,
         closing: oneshot::Receiver<()>,
+        /// Held while the socket is open.
+        open: mpsc::Sender<Infallible>,
     },
 }
 
@@ -222,12 +225,18 @@ async fn run(
     let worker = Worker::new(index, current, &telemetry);
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Listen { name, socket, closing } => match tokio::net::TcpListener::from_std(socket) {
-                Ok(socket) => {
-                    tokio::task::spawn_local(accept::accept(Rc::clone(&worker), name, socket, closing));
+            Command::Listen { name, socket, closing, open } => {
+                match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => {
+                        let accepting = accept::accept(Rc::clone(&worker), name, socket, closing);
+                        tokio::task::spawn_local(async move {
+                            accepting.await;
+                            drop(open);
+                        });
+                    }
+                    Err(error) => tracing::error!(listener = %name, %error, "the worker cannot accept"),
                 }
-                Err(error) => tracing::error!(listener = %name, %error, "the worker cannot accept"),
-            },
+            }
         }
     }
 }

@@ -22,7 +22,8 @@ pub(super) async fn config_dump(State(shared): Holder, Query(parameters): Parame
     if let Some(unknown) =
         parameters.keys().find(|key| !matches!(key.as_str(), "include_eds" | "resource" | "name_regex"))
     {
-        return (StatusCode::BAD_REQUEST, format!("the parameter '{unknown}' is not supported\n")).into_response();
+        return (StatusCode::BAD_REQUEST, format!("the parameter '{unknown}' is not supported\n"))
+            .into_response();
     }
     let names = match parameters.get("name_regex").map(|pattern| regex::Regex::new(pattern)).transpose() {
         Ok(names) => names,
@@ -42,7 +43,8 @@ pub(super) async fn config_dump(State(shared): Holder, Query(parameters): Parame
         Some(field) => {
             let found: Vec<_> = configs.iter().filter_map(|config| config.get(field)).collect();
             if found.is_empty() {
-                return (StatusCode::NOT_FOUND, format!("{field} not found in config dump\n")).into_response();
+                return (StatusCode::NOT_FOUND, format!("{field} not found in config dump\n"))
+                    .into_response();
             }
             let inner: Vec<_> = found.into_iter().filter_map(Value::as_array).flatten().cloned().collect();
             json(&object([("configs", inner.into())]))
@@ -79,7 +81,10 @@ impl Dump<'_> {
     fn bootstrap(&self) -> Value {
         let written = self.descriptors.write(&self.shared.bootstrap);
         let bootstrap = redacted(written.unwrap_or_else(|error| error.to_string().into()));
-        dump("BootstrapConfigDump", [("bootstrap", bootstrap), ("last_updated", moment(self.shared.started).into())])
+        dump(
+            "BootstrapConfigDump",
+            [("bootstrap", bootstrap), ("last_updated", moment(self.shared.started).into())],
+        )
     }
 
     fn clusters(&self, manager: &Manager) -> Value {

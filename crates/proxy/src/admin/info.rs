@@ -181,7 +181,8 @@ pub(super) async fn memory() -> Response {
     };
     let bytes = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kilobytes = line.and_then(|line| line.trim_start_matches(':').trim().split(' ').next()?.parse().ok());
+        let kilobytes =
+            line.and_then(|line| line.trim_start_matches(':').trim().split(' ').next()?.parse().ok());
         (kilobytes.unwrap_or(0u64) * 1024).to_string()
     };
     json(&object([

@@ -50,8 +50,8 @@ pub(crate) fn bind(admin: Option<&Admin>) -> Result<Option<TcpListener>, StartEr
     let at = |error: CompileError| error.at("admin");
     let unsupported = |field: &str| Err(at(CompileError::unsupported(field, "this setting")).into());
     #[allow(deprecated)]
-    let access_log = !admin.access_log.is_empty()
-        || !matches!(admin.access_log_path.as_str(), "" | "/dev/null");
+    let access_log =
+        !admin.access_log.is_empty() || !matches!(admin.access_log_path.as_str(), "" | "/dev/null");
     if access_log {
         return unsupported("access_log");
     }
@@ -100,9 +100,9 @@ fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn help() -> String {
-    ENDPOINTS.iter().fold("admin commands are:\n".to_owned(), |text, (path, what)| {
-        format!("{text}  {path}: {what}\n")
-    })
+    ENDPOINTS
+        .iter()
+        .fold("admin commands are:\n".to_owned(), |text, (path, what)| format!("{text}  {path}: {what}\n"))
 }
 
 async fn unknown() -> (StatusCode, String) {
@@ -110,7 +110,8 @@ async fn unknown() -> (StatusCode, String) {
 }
 
 async fn drain_listeners(State(shared): Holder, Query(parameters): Parameters) -> &'static str {
-    shared.manager.lock().drain(parameters.contains_key("inboundonly"));
+    // Nobody waits here for the sockets to be closed.
+    drop(shared.manager.lock().drain(parameters.contains_key("inboundonly")));
     "OK\n"
 }
 
@@ -126,7 +127,8 @@ async fn reopen_logs(State(shared): Holder) -> &'static str {
 
 async fn logging(State(shared): Holder, Query(parameters): Parameters) -> Response {
     let Some(handle) = &shared.logging else {
-        return (StatusCode::BAD_REQUEST, "the process that runs this proxy keeps its log level\n").into_response();
+        return (StatusCode::BAD_REQUEST, "the process that runs this proxy keeps its log level\n")
+            .into_response();
     };
     match log_filter(&parameters) {
         Some(filter) => match handle.set(&filter) {
@@ -139,7 +141,8 @@ async fn logging(State(shared): Holder, Query(parameters): Parameters) -> Respon
 
 /// The filter that Envoy's parameters ask for: `level=debug`, `paths=a:debug,b:info`, or `a=debug`.
 fn log_filter(parameters: &BTreeMap<String, String>) -> Option<String> {
-    let level = |name: &str| if name == "critical" { "error".to_owned() } else { name.replace("warning", "warn") };
+    let level =
+        |name: &str| if name == "critical" { "error".to_owned() } else { name.replace("warning", "warn") };
     if let Some(name) = parameters.get("level") {
         return Some(level(name));
     }

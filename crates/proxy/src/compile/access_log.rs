@@ -65,16 +65,18 @@ fn one(log: &pb::AccessLog, context: &Context) -> Result<AccessLog, CompileError
         FILE => unpack::<FileAccessLog>(any, "typed_config")?,
         STDOUT => {
             let log: stream::StdoutAccessLog = unpack(any, "typed_config")?;
-            let format = log.access_log_format.map(|stream::stdout_access_log::AccessLogFormat::LogFormat(format)| {
-                file_access_log::AccessLogFormat::LogFormat(format)
-            });
+            let format =
+                log.access_log_format.map(|stream::stdout_access_log::AccessLogFormat::LogFormat(format)| {
+                    file_access_log::AccessLogFormat::LogFormat(format)
+                });
             FileAccessLog { path: "/dev/stdout".to_owned(), access_log_format: format }
         }
         STDERR => {
             let log: stream::StderrAccessLog = unpack(any, "typed_config")?;
-            let format = log.access_log_format.map(|stream::stderr_access_log::AccessLogFormat::LogFormat(format)| {
-                file_access_log::AccessLogFormat::LogFormat(format)
-            });
+            let format =
+                log.access_log_format.map(|stream::stderr_access_log::AccessLogFormat::LogFormat(format)| {
+                    file_access_log::AccessLogFormat::LogFormat(format)
+                });
             FileAccessLog { path: "/dev/stderr".to_owned(), access_log_format: format }
         }
         other => return Err(CompileError::unsupported("typed_config", format!("'{}' ({other})", log.name))),

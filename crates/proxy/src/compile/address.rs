@@ -21,7 +21,10 @@ pub fn socket(address: Option<&Address>) -> Result<(SocketAddr, &SocketAddress),
         return Err(CompileError::unsupported("socket_address.protocol", "UDP"));
     }
     if !socket.network_namespace_filepath.is_empty() {
-        return Err(CompileError::unsupported("socket_address.network_namespace_filepath", "another namespace"));
+        return Err(CompileError::unsupported(
+            "socket_address.network_namespace_filepath",
+            "another namespace",
+        ));
     }
     let ip: IpAddr = socket.address.parse().map_err(|_| {
         CompileError::invalid("socket_address.address", format!("'{}' is not an IP address", socket.address))

@@ -39,7 +39,8 @@ pub fn compile(
         TrafficDirection::Inbound => Direction::Inbound,
         TrafficDirection::Outbound => Direction::Outbound,
     };
-    let (first, settings) = address::socket(listener.address.as_ref()).map_err(|error| error.at("address"))?;
+    let (first, settings) =
+        address::socket(listener.address.as_ref()).map_err(|error| error.at("address"))?;
     let mut addresses = vec![unmapped(first)];
     for (index, more) in listener.additional_addresses.iter().enumerate() {
         let at = |error: CompileError| error.at(format!("additional_addresses[{index}]"));
@@ -147,7 +148,11 @@ fn stat_prefix(address: SocketAddr) -> Arc<str> {
 }
 
 fn place(index: usize, name: &str) -> String {
-    if name.is_empty() { format!("filter_chains[{index}]") } else { format!("filter_chains[{index}] ({name})") }
+    if name.is_empty() {
+        format!("filter_chains[{index}]")
+    } else {
+        format!("filter_chains[{index}] ({name})")
+    }
 }
 
 fn keepalive(settings: &envoy_types::pb::envoy::config::core::v3::TcpKeepalive) -> Keepalive {
@@ -178,7 +183,11 @@ fn chain_of(
     compile_chain(chain, direction, context).map(Arc::new)
 }
 
-fn kept_chain(chain: &pb::FilterChain, before: &pb::Listener, compiled: &Listener) -> Option<Arc<FilterChain>> {
+fn kept_chain(
+    chain: &pb::FilterChain,
+    before: &pb::Listener,
+    compiled: &Listener,
+) -> Option<Arc<FilterChain>> {
     // The match decides who comes here, not what happens then.
     let same = |other: &pb::FilterChain| {
         other.name == chain.name
@@ -310,7 +319,10 @@ fn add_listener_filter(filter: &pb::ListenerFilter, inspection: &mut Inspection)
     match kind.rsplit_once("listener.").map_or(kind, |(_, kind)| kind) {
         "original_dst" | "original_dst.v3.OriginalDst" => {
             if enabled != Enabled::Always {
-                return Err(CompileError::unsupported("filter_disabled", "switching this filter off by port"));
+                return Err(CompileError::unsupported(
+                    "filter_disabled",
+                    "switching this filter off by port",
+                ));
             }
             inspection.original_destination = true;
         }

@@ -1,15 +1,13 @@
 //! The network filters of a chain: those that decide, then the one that serves.
 
-use super::{
-    CompileError, Context, access_log, duration, http_connection_manager, unpack, unpack_named,
-};
+use super::{CompileError, Context, access_log, duration, http_connection_manager, unpack, unpack_named};
+use crate::http::filter::rbac::Rbac;
 use crate::listener::{Direction, Network};
 use crate::tcp::{NetworkFilter, Target, TcpProxy, WeightedCluster};
 use crate::telemetry::TcpStats;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, filter::ConfigType};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3 as rbac_pb;
-use crate::http::filter::rbac::Rbac;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as pb;
 use mizzen_proto::{tcp_metadata_exchange::MetadataExchange, type_url};
 use pb::tcp_proxy::ClusterSpecifier;
@@ -64,7 +62,10 @@ pub fn compile(filters: &[Filter], direction: Direction, context: &Context) -> R
         } else if url == type_url::STATS {
             stats.push(Arc::new(TcpStats::compile(any, &context.telemetry).map_err(at)?));
         } else if url == HttpConnectionManager::type_url() || url == pb::TcpProxy::type_url() {
-            return Err(at(CompileError::invalid("", "serves the connection, so it must be the last filter")));
+            return Err(at(CompileError::invalid(
+                "",
+                "serves the connection, so it must be the last filter",
+            )));
         } else {
             return Err(at(CompileError::unsupported("typed_config", format!("the network filter {url}"))));
         }
@@ -134,7 +135,10 @@ fn target(specifier: Option<&ClusterSpecifier>) -> Result<Target, CompileError> 
                 clusters.push(WeightedCluster { name: cluster.name.as_str().into(), up_to });
             }
             if up_to == 0 {
-                return Err(CompileError::invalid("weighted_clusters", "has no cluster with a weight above 0"));
+                return Err(CompileError::invalid(
+                    "weighted_clusters",
+                    "has no cluster with a weight above 0",
+                ));
             }
             Ok(Target::Weighted(clusters))
         }

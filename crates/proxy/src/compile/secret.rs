@@ -11,8 +11,7 @@ use std::sync::Arc;
 pub fn compile(secret: &Secret) -> Result<SecretValue, CompileError> {
     match &secret.r#type {
         Some(Type::TlsCertificate(certificate)) => {
-            let credential =
-                certificate_and_key(certificate).map_err(|error| error.at("tls_certificate"))?;
+            let credential = certificate_and_key(certificate).map_err(|error| error.at("tls_certificate"))?;
             Ok(SecretValue::Certificate(Arc::new(credential)))
         }
         Some(Type::ValidationContext(context)) => {
@@ -28,7 +27,9 @@ pub fn compile(secret: &Secret) -> Result<SecretValue, CompileError> {
             let bundle = bundle.ok_or_else(|| CompileError::missing("validation_context.trusted_ca"))?;
             Ok(SecretValue::Trust(Arc::new(bundle)))
         }
-        Some(Type::SessionTicketKeys(_)) => Err(CompileError::unsupported("session_ticket_keys", "this type")),
+        Some(Type::SessionTicketKeys(_)) => {
+            Err(CompileError::unsupported("session_ticket_keys", "this type"))
+        }
         Some(Type::GenericSecret(_)) => Err(CompileError::unsupported("generic_secret", "this type")),
         None => Err(CompileError::missing("type")),
     }

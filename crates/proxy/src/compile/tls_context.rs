@@ -173,9 +173,7 @@ fn named(config: &pb::SdsSecretConfig, context: &Context) -> Result<Arc<SecretSl
             Ok(context.secrets.slot(&config.name))
         }
         // The other one is the deprecated way to name a file.
-        Some(_) => {
-            Err(CompileError::unsupported("sds_config", "a secret from a watched file"))
-        }
+        Some(_) => Err(CompileError::unsupported("sds_config", "a secret from a watched file")),
     }
 }
 
@@ -268,7 +266,10 @@ fn name_matcher(matcher: &pb::SubjectAltNameMatcher) -> Result<NameMatcher, Comp
         Some(MatchPattern::Suffix(value)) => NamePattern::Suffix(value.as_str().into()),
         Some(MatchPattern::Contains(value)) => NamePattern::Contains(value.as_str().into()),
         Some(_) => {
-            return Err(CompileError::unsupported("matcher", "a pattern other than exact, prefix, suffix, contains"));
+            return Err(CompileError::unsupported(
+                "matcher",
+                "a pattern other than exact, prefix, suffix, contains",
+            ));
         }
         None => return Err(CompileError::missing("matcher.match_pattern")),
     };

@@ -110,8 +110,7 @@ fn metadata(headers: &[HeaderValue]) -> Result<MetadataMap, CompileError> {
 
 /// Runs the ADS client for ever.
 pub(crate) async fn run(ads: Ads, node: Node, manager: Arc<Mutex<Manager>>, secrets: watch::Receiver<u64>) {
-    let settings =
-        Settings { node, protocol: ads.protocol, kinds: ads.kinds, backoff: Backoff::default() };
+    let settings = Settings { node, protocol: ads.protocol, kinds: ads.kinds, backoff: Backoff::default() };
     let mut handler = Shared(manager);
     match client::run(settings, ads.target, &mut handler, secrets).await {}
 }

@@ -5,7 +5,7 @@
 //! Whatever cannot be had in time is gone without, as in Envoy (`initial_fetch_timeout`).
 
 use super::records::Records;
-use super::sockets::{BindError, Sockets};
+use super::sockets::{BindError, Closed, Sockets};
 use crate::compile::route::RouteTable;
 use crate::compile::{self, CompileError, Context};
 use crate::generation::{ByName, Generation};
@@ -161,8 +161,8 @@ impl Manager {
     }
 
     /// Stops accepting, and asks open connections to finish. With `inbound_only`, on listeners of
-    /// inbound traffic only.
-    pub fn drain(&mut self, inbound_only: bool) {
+    /// inbound traffic only. Returns what tells when the sockets are closed.
+    pub fn drain(&mut self, inbound_only: bool) -> Vec<Closed> {
         use crate::listener::Direction;
         let listeners = &self.listeners;
         let drains = |name: &str| {
@@ -170,18 +170,41 @@ impl Manager {
             !inbound_only || listener.is_some_and(|listener| listener.direction == Direction::Inbound)
         };
         self.draining |= !inbound_only;
-        self.sockets.close_unless(|name, _| !drains(name));
+        let closed = self.sockets.close_unless(|name, _| !drains(name));
         for listener in listeners.values().filter(|listener| drains(&listener.name)) {
             listener.all_chains().for_each(|chain| chain.drain.start());
         }
+        closed
     }
 
     /// Looks whether anything that waited can be put in force. Returns whether anything still waits.
     pub fn tick(&mut self) -> bool {
-        if !self.warming_clusters.is_empty() || !self.warming_listeners.is_empty() {
+        if self.anything_warm() {
             self.settle();
         }
         !self.warming_clusters.is_empty() || !self.warming_listeners.is_empty()
+    }
+
+    fn anything_warm(&self) -> bool {
+        self.warming_clusters.values().any(|warming| self.is_cluster_warm(warming))
+            || self.warming_listeners.values().any(|warming| self.is_listener_warm(warming))
+    }
+
+    fn is_cluster_warm(&self, warming: &Warming<Cluster>) -> bool {
+        let absent = |eds: &Arc<str>| self.absent.contains(&(TypeUrl::ENDPOINT, Arc::clone(eds)));
+        warming.value.is_warm()
+            || warming.value.eds_name().is_some_and(absent)
+            || warming.since.elapsed() >= LONGEST_WARMING
+    }
+
+    fn is_listener_warm(&self, warming: &Warming<Listener>) -> bool {
+        let age = warming.since.elapsed();
+        let routed = warming.value.route_config_names().all(|name| {
+            self.routes.contains_key(name) || self.absent.contains(&(TypeUrl::ROUTE, Arc::clone(name)))
+        });
+        let secured =
+            warming.value.all_chains().all(|chain| chain.tls.as_ref().is_none_or(|tls| tls.usable().is_ok()));
+        (routed || age >= LONGEST_WARMING) && (secured || age >= SECRETS_PATIENCE)
     }
 
     /// Notified when there is something to look at with [`Manager::tick`] again.
@@ -222,8 +245,10 @@ impl Manager {
         let previous = definition.as_ref().zip(compiled.map(|compiled| &**compiled));
         let compiled = compile::listener::compile(listener, previous, &self.context)?;
         let since = Instant::now();
-        self.warming_listeners
-            .insert(Arc::clone(name), Warming { value: Arc::new(Listener { name: Arc::clone(name), ..compiled }), since });
+        self.warming_listeners.insert(
+            Arc::clone(name),
+            Warming { value: Arc::new(Listener { name: Arc::clone(name), ..compiled }), since },
+        );
         Ok(())
     }
 
@@ -319,15 +344,8 @@ impl Manager {
     }
 
     fn promote_clusters(&mut self) {
-        let absent = &self.absent;
-        let ready = |warming: &Warming<Cluster>| {
-            let missing = warming.value.eds_name().is_some_and(|eds| {
-                absent.contains(&(TypeUrl::ENDPOINT, Arc::clone(eds)))
-            });
-            warming.value.is_warm() || missing || warming.since.elapsed() >= LONGEST_WARMING
-        };
-        let names: Vec<_> =
-            self.warming_clusters.iter().filter(|(_, warming)| ready(warming)).map(|(name, _)| Arc::clone(name)).collect();
+        let warm = self.warming_clusters.iter().filter(|(_, warming)| self.is_cluster_warm(warming));
+        let names: Vec<_> = warm.map(|(name, _)| Arc::clone(name)).collect();
         if names.is_empty() {
             return;
         }
@@ -341,23 +359,8 @@ impl Manager {
 
     /// Returns listeners that were replaced, with what replaced them.
     fn promote_listeners(&mut self) -> Vec<(Arc<Listener>, Arc<Listener>)> {
-        let (routes, absent) = (&self.routes, &self.absent);
-        let ready = |warming: &Warming<Listener>| {
-            let age = warming.since.elapsed();
-            let mut names = warming.value.route_config_names();
-            let routed = names.all(|name| {
-                routes.contains_key(name) || absent.contains(&(TypeUrl::ROUTE, Arc::clone(name)))
-            });
-            let mut chains = warming.value.all_chains();
-            let secured = chains.all(|chain| chain.tls.as_ref().is_none_or(|tls| tls.usable().is_ok()));
-            (routed || age >= LONGEST_WARMING) && (secured || age >= SECRETS_PATIENCE)
-        };
-        let names: Vec<_> = self
-            .warming_listeners
-            .iter()
-            .filter(|(_, warming)| ready(warming))
-            .map(|(name, _)| Arc::clone(name))
-            .collect();
+        let warm = self.warming_listeners.iter().filter(|(_, warming)| self.is_listener_warm(warming));
+        let names: Vec<_> = warm.map(|(name, _)| Arc::clone(name)).collect();
         let mut replaced = Vec::new();
         for name in names {
             let Some(warming) = self.warming_listeners.remove(&name) else { continue };
@@ -428,7 +431,13 @@ impl Manager {
         for (name, error) in &failed {
             tracing::error!(listener = %name, %error, "the listener does not serve");
             if let Some(record) = self.records.get(TypeUrl::LISTENER, name).cloned() {
-                self.records.refuse(TypeUrl::LISTENER, name, record.body, &record.version, &error.to_string());
+                self.records.refuse(
+                    TypeUrl::LISTENER,
+                    name,
+                    record.body,
+                    &record.version,
+                    &error.to_string(),
+                );
             }
         }
         let listeners = &self.listeners;
@@ -470,8 +479,9 @@ impl Handler for Manager {
         }
         self.records.set_version(update.kind, &update.version);
         self.awaited.remove(&update.kind);
-        // Endpoints of clusters in force are in force already, without a generation.
-        if update.kind != TypeUrl::ENDPOINT || !self.warming_clusters.is_empty() {
+        // Endpoints and secrets of what is in force are in force already, without a generation.
+        let in_place = matches!(update.kind, TypeUrl::ENDPOINT | TypeUrl::SECRET);
+        if !in_place || self.anything_warm() {
             self.settle();
         }
         rejections
@@ -510,7 +520,3 @@ fn decode<M: Message + Default>(body: &Bytes) -> Result<M, CompileError> {
 fn listener_name(listener: &listener_pb::Listener, index: usize) -> Arc<str> {
     if listener.name.is_empty() { format!("listener-{index}").into() } else { listener.name.as_str().into() }
 }
-
-#[cfg(test)]
-#[path = "manager_tests.rs"]
-mod tests;

@@ -7,7 +7,7 @@ mod records;
 mod sockets;
 
 pub(crate) use ads::{Ads, run};
-pub use manager::StaticError;
 pub(crate) use manager::Manager;
+pub use manager::StaticError;
 pub use records::{Failure, Record, Records};
 pub use sockets::BindError;

@@ -6,10 +6,11 @@ use crate::worker::{Command, WorkerThread};
 use mizzen_net::ListenOptions;
 use mizzen_net::socket::listen_std;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Open sockets by listener and configured address.
 #[derive(Default)]
@@ -23,6 +24,18 @@ struct Bound {
     settings: SocketSettings,
     /// One a worker; sending closes.
     closing: Vec<oneshot::Sender<()>>,
+    closed: Closed,
+}
+
+/// Ends when a listener's sockets are closed on every worker, and what they had accepted is counted.
+pub struct Closed(mpsc::Receiver<Infallible>);
+
+impl Closed {
+    /// Waits for it.
+    pub async fn wait(mut self) {
+        // Nothing is ever sent; the end is that every sender is gone.
+        self.0.recv().await;
+    }
 }
 
 /// A socket that could not be bound.
@@ -66,28 +79,31 @@ impl Sockets {
     pub fn open(&mut self, prepared: Prepared, workers: &[WorkerThread]) {
         for (name, address, local, settings, sockets) in prepared.0 {
             let mut closing = Vec::new();
+            let (open, closed) = mpsc::channel(1);
             for (worker, socket) in workers.iter().zip(sockets) {
-                let (close, closed) = oneshot::channel();
+                let (close, told) = oneshot::channel();
                 closing.push(close);
-                worker.send(Command::Listen { name: Arc::clone(&name), socket, closing: closed });
+                let (name, open) = (Arc::clone(&name), open.clone());
+                worker.send(Command::Listen { name, socket, closing: told, open });
             }
             tracing::info!(listener = %name, address = %local, "listening");
-            if let Some(old) = self.bound.insert((name, address), Bound { local, settings, closing }) {
+            let bound = Bound { local, settings, closing, closed: Closed(closed) };
+            if let Some(old) = self.bound.insert((name, address), bound) {
                 old.close();
             }
         }
     }
 
-    /// Closes sockets for which `keep` is false.
-    pub fn close_unless(&mut self, keep: impl Fn(&str, SocketAddr) -> bool) {
+    /// Closes sockets for which `keep` is false, and tells when they are.
+    pub fn close_unless(&mut self, keep: impl Fn(&str, SocketAddr) -> bool) -> Vec<Closed> {
         let closing: Vec<_> =
             self.bound.keys().filter(|(name, address)| !keep(name, *address)).cloned().collect();
-        for key in closing {
-            if let Some(bound) = self.bound.remove(&key) {
-                tracing::info!(listener = %key.0, address = %bound.local, "no longer listening");
-                bound.close();
-            }
-        }
+        let gone = closing.into_iter().filter_map(|key| {
+            let bound = self.bound.remove(&key)?;
+            tracing::info!(listener = %key.0, address = %bound.local, "no longer listening");
+            Some(bound.close())
+        });
+        gone.collect()
     }
 
     /// Where the listener is bound.
@@ -98,11 +114,12 @@ impl Sockets {
 }
 
 impl Bound {
-    fn close(self) {
+    fn close(self) -> Closed {
         for close in self.closing {
             // A worker that is gone has closed its sockets.
             let _ = close.send(());
         }
+        self.closed
     }
 }
 

@@ -94,7 +94,9 @@ async fn serve(stream: Stream, downstream: Rc<Downstream>) {
     match &chain.network {
         Network::Http(manager) => match tcp::denied(&downstream) {
             None => http::serve(stream, downstream, Arc::clone(manager)).await,
-            Some(reason) => tracing::debug!(peer = %downstream.peer, reason, "a network filter denied the connection"),
+            Some(reason) => {
+                tracing::debug!(peer = %downstream.peer, reason, "a network filter denied the connection")
+            }
         },
         Network::Tcp(proxy) => tcp::serve(stream, downstream, Arc::clone(proxy)).await,
         Network::Closed => {}
@@ -176,14 +178,13 @@ impl Accepted {
             tracing::debug!(peer = %self.peer, %error, "keepalive could not be set");
         }
         let listener = self.listener;
-        let inspected =
-            match inspect::inspect(&mut self.stream, &listener.inspection, local.port()).await {
-                Ok(inspected) => inspected,
-                Err(error) => {
-                    inspection_failed(&listener, self.peer, &error);
-                    return None;
-                }
-            };
+        let inspected = match inspect::inspect(&mut self.stream, &listener.inspection, local.port()).await {
+            Ok(inspected) => inspected,
+            Err(error) => {
+                inspection_failed(&listener, self.peer, &error);
+                return None;
+            }
+        };
         let peer = inspected.relayed.map_or(self.peer, |relayed| unmapped(relayed.source));
         let local = inspected.relayed.map_or(local, |relayed| unmapped(relayed.destination));
         let chain = choose_chain(&listener, &inspected, local, peer, self.peer);

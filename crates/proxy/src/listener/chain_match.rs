@@ -217,9 +217,8 @@ impl<V: Default> Networks<V> {
         };
         let position = self.networks.iter().position(|(existing, _)| *existing == network);
         let position = position.unwrap_or_else(|| {
-            let place = self
-                .networks
-                .partition_point(|(existing, _)| existing.prefix_len() >= network.prefix_len());
+            let place =
+                self.networks.partition_point(|(existing, _)| existing.prefix_len() >= network.prefix_len());
             self.networks.insert(place, (network, V::default()));
             place
         });

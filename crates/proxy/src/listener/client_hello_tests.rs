@@ -3,12 +3,11 @@ use proptest::prelude::*;
 
 /// A real ClientHello, as rustls sends it.
 fn hello(name: &str, protocols: &[&[u8]]) -> Vec<u8> {
-    let mut config =
-        rustls::ClientConfig::builder_with_provider(mizzen_identity::crypto_provider())
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth();
+    let mut config = rustls::ClientConfig::builder_with_provider(mizzen_identity::crypto_provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let name = rustls::pki_types::ServerName::try_from(name.to_owned()).expect("name");
     let mut connection = rustls::ClientConnection::new(std::sync::Arc::new(config), name).expect("client");

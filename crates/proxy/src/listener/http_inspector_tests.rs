@@ -10,7 +10,9 @@ fn tells_versions_apart() {
 
 #[test]
 fn other_protocols_are_named_as_soon_as_they_show() {
-    for bytes in [&b"\x16\x03\x01"[..], b"SSH-2.0-x\r\n", b"GET / HTTP/2.0\r\n", b"GET\x00", b"* OK\r\n", b"\x00"] {
+    for bytes in
+        [&b"\x16\x03\x01"[..], b"SSH-2.0-x\r\n", b"GET / HTTP/2.0\r\n", b"GET\x00", b"* OK\r\n", b"\x00"]
+    {
         assert_eq!(detect(bytes), Detected::Other, "{bytes:?}");
     }
 }

@@ -5,7 +5,11 @@ fn node() -> Node {
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     let fields = [("NAMESPACE", text("shop")), ("WORKLOAD_NAME", text("cart-v1"))];
     let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Node { id: "sidecar~10.0.0.1~cart.shop~shop.svc.cluster.local".to_owned(), metadata: Some(Struct { fields }), ..Node::default() }
+    Node {
+        id: "sidecar~10.0.0.1~cart.shop~shop.svc.cluster.local".to_owned(),
+        metadata: Some(Struct { fields }),
+        ..Node::default()
+    }
 }
 
 async fn read(chunks: &[&[u8]]) -> (Option<PeerMetadata>, Vec<u8>) {

@@ -119,11 +119,7 @@ pub(crate) async fn serve(stream: Stream, downstream: Rc<Downstream>, proxy: Arc
 }
 
 /// Chooses a cluster and connects to one of its hosts. Failure is noted in `outcome`.
-async fn connect(
-    downstream: &Rc<Downstream>,
-    proxy: &TcpProxy,
-    outcome: &mut Outcome,
-) -> Option<Connection> {
+async fn connect(downstream: &Rc<Downstream>, proxy: &TcpProxy, outcome: &mut Outcome) -> Option<Connection> {
     let worker = &downstream.worker;
     let name = proxy.target.choose(|total| rand::rng().random_range(0..total));
     let Some(cluster) = worker.generation().cluster(name).cloned() else {

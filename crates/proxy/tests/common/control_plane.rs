@@ -107,7 +107,10 @@ impl ControlPlane {
             let name = name.and_then(Value::as_str).expect("a name").to_owned();
             Resource {
                 version: self.nonce.to_string(),
-                resource: Some(Any { type_url: type_url.to_owned(), value: encoded(&descriptors, type_url, value) }),
+                resource: Some(Any {
+                    type_url: type_url.to_owned(),
+                    value: encoded(&descriptors, type_url, value),
+                }),
                 name,
                 ..Resource::default()
             }
@@ -153,4 +156,3 @@ fn encoded(descriptors: &Descriptors, type_url: &str, value: &Value) -> Vec<u8> 
         _ => descriptors.read::<Secret>(value).expect("secret").encode_to_vec(),
     }
 }
-

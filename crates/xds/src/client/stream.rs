@@ -44,6 +44,15 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// The same with all waits stretched or shortened by up to a quarter, by the node's own measure,
+    /// so that a mesh does not come back all at once.
+    pub fn spread(self, node: &str) -> Self {
+        let permille =
+            750 + u32::try_from(crate::resource::content_hash(node.as_bytes()) % 501).unwrap_or(250);
+        let stretch = |wait: Duration| wait * permille / 1000;
+        Self { first: stretch(self.first), longest: stretch(self.longest) }
+    }
+
     /// The wait after this many failures in a row.
     pub fn after(&self, failures: u32) -> Duration {
         self.first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.longest)
@@ -70,6 +79,7 @@ pub async fn run<H: Handler>(
     handler: &mut H,
     mut changed: watch::Receiver<u64>,
 ) -> std::convert::Infallible {
+    let backoff = settings.backoff.spread(&settings.node.id);
     let mut talk = match settings.protocol {
         Protocol::Delta => Talk::Delta(delta::Conversation::new(settings.node, &settings.kinds)),
         Protocol::StateOfTheWorld => {
@@ -82,7 +92,7 @@ pub async fn run<H: Handler>(
         let end = talk.once(&dial, handler, &mut changed, &mut worked).await;
         handler.connected(false);
         failures = if worked { 1 } else { failures.saturating_add(1) };
-        let wait = settings.backoff.after(failures);
+        let wait = backoff.after(failures);
         tracing::info!(reason = %end, retry_in = ?wait, "no stream to the control plane; configuration stays as it is");
         sleep(wait).await;
     }

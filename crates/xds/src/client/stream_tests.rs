@@ -7,3 +7,11 @@ fn waits_double_up_to_the_longest() {
     assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10_240, 15_000]);
     assert_eq!(backoff.after(u32::MAX), backoff.longest);
 }
+
+#[test]
+fn nodes_wait_for_different_times_within_a_quarter() {
+    let waits: std::collections::BTreeSet<_> =
+        (0..100).map(|node| Backoff::default().spread(&node.to_string()).longest.as_millis()).collect();
+    assert!(waits.len() > 50);
+    assert!(waits.iter().all(|wait| (11_250..=18_750).contains(wait)), "{waits:?}");
+}
