@@ -93,6 +93,10 @@ pub fn compile(
         Some((_, before)) if before.stat_prefix == stat_prefix => Arc::clone(&before.statistics),
         _ => Arc::new(Statistics::new(&context.telemetry, &stat_prefix)),
     };
+    let use_original_dst = listener.use_original_dst.as_ref().is_some_and(|flag| flag.value);
+    let mut inspection = inspection(listener)?;
+    // The flag alone restores the destination, as in Envoy, which adds the listener filter itself.
+    inspection.original_destination |= use_original_dst;
     Ok(Listener {
         name: listener.name.as_str().into(),
         addresses,
@@ -101,9 +105,9 @@ pub fn compile(
         direction,
         metadata: listener.metadata.clone().map(Arc::new),
         bind_to_port: bind_to_port.unwrap_or(true),
-        use_original_dst: listener.use_original_dst.as_ref().is_some_and(|flag| flag.value),
+        use_original_dst,
         socket,
-        inspection: inspection(listener)?,
+        inspection,
         matcher,
         chains,
         default_chain,

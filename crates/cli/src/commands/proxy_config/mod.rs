@@ -94,7 +94,7 @@ enum Resource {
 #[derive(Debug, clap::Args)]
 struct Target {
     /// The proxy: [TYPE/]NAME[.NAMESPACE], for example pod/payments-v1-abc.default or deploy/payments-v1
-    #[arg(value_name = "TARGET", required_unless_present = "file")]
+    #[arg(id = "target", value_name = "TARGET", required_unless_present = "file")]
     name: Option<String>,
     /// Output format
     #[arg(short, long, value_enum, default_value = "short")]
