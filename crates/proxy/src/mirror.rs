@@ -46,7 +46,9 @@ pub(crate) fn start(flight: &Flight<'_>) {
             };
             match tokio::time::timeout(TIMEOUT, exchange).await {
                 Ok(Ok(())) => {}
-                Ok(Err(reason)) => tracing::debug!(cluster = %cluster.name(), "copy of a request failed: {reason}"),
+                Ok(Err(reason)) => {
+                    tracing::debug!(cluster = %cluster.name(), "copy of a request failed: {reason}")
+                }
                 Err(_) => tracing::debug!(cluster = %cluster.name(), "copy of a request took too long"),
             }
         });

@@ -232,7 +232,8 @@ impl RetryPolicy {
 
     /// Reads conditions into the policy.
     pub fn add_conditions(&mut self, words: &str) -> Result<(), CompileError> {
-        let (on, codes) = RetryOn::parse(words).map_err(|reason| CompileError::invalid("retry_on", reason))?;
+        let (on, codes) =
+            RetryOn::parse(words).map_err(|reason| CompileError::invalid("retry_on", reason))?;
         self.on.insert(on);
         self.status_codes.extend(codes);
         Ok(())

@@ -9,7 +9,10 @@ use tokio::time::Sleep;
 
 /// Waits for `future` until the earliest limit that `next` gives; then gives that limit. `next` is
 /// asked again whenever a limit seems to have passed, so it may move.
-pub async fn limited<F, L>(future: F, mut next: impl FnMut(Instant) -> Option<(Instant, L)>) -> Result<F::Output, L>
+pub async fn limited<F, L>(
+    future: F,
+    mut next: impl FnMut(Instant) -> Option<(Instant, L)>,
+) -> Result<F::Output, L>
 where
     F: Future,
 {
@@ -20,10 +23,10 @@ where
             return Poll::Ready(Ok(output));
         }
         loop {
-            if let Some(timer) = &mut timer {
-                if timer.as_mut().poll(context).is_pending() {
-                    return Poll::Pending;
-                }
+            if let Some(timer) = &mut timer
+                && timer.as_mut().poll(context).is_pending()
+            {
+                return Poll::Pending;
             }
             let now = tokio::time::Instant::now().into_std();
             match next(now) {

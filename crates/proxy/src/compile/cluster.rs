@@ -18,7 +18,9 @@ use envoy_types::pb::envoy::config::core::v3::{
     Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as CommonOptions, Metadata,
     UpstreamHttpProtocolOptions, http1_protocol_options::header_key_format::HeaderFormat,
 };
-use envoy_types::pb::envoy::extensions::upstreams::http::v3::{self as http_pb, http_protocol_options as choice};
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
+    self as http_pb, http_protocol_options as choice,
+};
 use envoy_types::pb::google::protobuf::{Duration as ProtoDuration, UInt32Value, value::Kind};
 use mizzen_net::socket::Keepalive;
 use std::net::IpAddr;
@@ -73,20 +75,37 @@ fn refuse(message: &pb::Cluster) -> Result<(), CompileError> {
     let refused = [
         (!message.health_checks.is_empty(), "health_checks", "active health checking"),
         (message.transport_socket_matcher.is_some(), "transport_socket_matcher", "a matcher tree"),
-        (message.lb_subset_config.as_ref().is_some_and(|subset| !subset.subset_selectors.is_empty()), "lb_subset_config", "subset load balancing"),
+        (
+            message.lb_subset_config.as_ref().is_some_and(|subset| !subset.subset_selectors.is_empty()),
+            "lb_subset_config",
+            "subset load balancing",
+        ),
         (message.load_balancing_policy.is_some(), "load_balancing_policy", "a load balancing extension"),
         (!message.dns_resolvers.is_empty(), "dns_resolvers", "a choice of name servers"),
         (message.upstream_config.is_some(), "upstream_config", "an upstream extension"),
         (message.lrs_server.is_some(), "lrs_server", "load reporting"),
-        (message.connection_pool_per_downstream_connection, "connection_pool_per_downstream_connection", "a pool for each client"),
-        (common.is_some_and(|common| common.override_host_status.is_some()), "common_lb_config.override_host_status", "overriding hosts"),
         (
-            common.and_then(|common| common.consistent_hashing_lb_config.as_ref()).is_some_and(|hashing| hashing.hash_balance_factor.is_some()),
+            message.connection_pool_per_downstream_connection,
+            "connection_pool_per_downstream_connection",
+            "a pool for each client",
+        ),
+        (
+            common.is_some_and(|common| common.override_host_status.is_some()),
+            "common_lb_config.override_host_status",
+            "overriding hosts",
+        ),
+        (
+            common
+                .and_then(|common| common.consistent_hashing_lb_config.as_ref())
+                .is_some_and(|hashing| hashing.hash_balance_factor.is_some()),
             "common_lb_config.consistent_hashing_lb_config.hash_balance_factor",
             "bounded loads",
         ),
         (
-            message.circuit_breakers.as_ref().is_some_and(|breakers| !breakers.per_host_thresholds.is_empty()),
+            message
+                .circuit_breakers
+                .as_ref()
+                .is_some_and(|breakers| !breakers.per_host_thresholds.is_empty()),
             "circuit_breakers.per_host_thresholds",
             "a limit for each host",
         ),
@@ -121,7 +140,8 @@ fn discovery(message: &pb::Cluster) -> Result<Discovery, CompileError> {
         1 => Discovery::StrictDns,
         2 => Discovery::LogicalDns,
         3 => {
-            let named = message.eds_cluster_config.as_ref().map(|eds| eds.service_name.as_str()).unwrap_or_default();
+            let named =
+                message.eds_cluster_config.as_ref().map(|eds| eds.service_name.as_str()).unwrap_or_default();
             Discovery::Eds(if named.is_empty() { message.name.as_str() } else { named }.into())
         }
         4 => Discovery::OriginalDestination(original_destination(message)?),
@@ -134,7 +154,10 @@ fn original_destination(message: &pb::Cluster) -> Result<OriginalDestination, Co
         return Ok(OriginalDestination::default());
     };
     if config.metadata_key.is_some() {
-        return Err(CompileError::unsupported("original_dst_lb_config.metadata_key", "a destination in metadata"));
+        return Err(CompileError::unsupported(
+            "original_dst_lb_config.metadata_key",
+            "a destination in metadata",
+        ));
     }
     let header = if config.use_http_header {
         let name = match config.http_header_name.as_str() {
@@ -142,13 +165,16 @@ fn original_destination(message: &pb::Cluster) -> Result<OriginalDestination, Co
             name => name,
         };
         let parsed = http::HeaderName::from_bytes(name.as_bytes());
-        Some(parsed.map_err(|_| CompileError::invalid("original_dst_lb_config.http_header_name", "is not a header name"))?)
+        Some(parsed.map_err(|_| {
+            CompileError::invalid("original_dst_lb_config.http_header_name", "is not a header name")
+        })?)
     } else {
         None
     };
     let port = config.upstream_port_override.as_ref().map(|port| {
-        u16::try_from(port.value)
-            .map_err(|_| CompileError::invalid("original_dst_lb_config.upstream_port_override", "is not a port"))
+        u16::try_from(port.value).map_err(|_| {
+            CompileError::invalid("original_dst_lb_config.upstream_port_override", "is not a port")
+        })
     });
     Ok(OriginalDestination { port: port.transpose()?, header })
 }
@@ -171,15 +197,19 @@ fn policy(message: &pb::Cluster) -> Result<Policy, CompileError> {
         2 => match &message.lb_config {
             Some(LbConfig::RingHashLbConfig(config)) => Policy::RingHash {
                 minimum: config.minimum_ring_size.as_ref().map_or(1024, |size| size.value).clamp(1, 8 << 20),
-                maximum: config.maximum_ring_size.as_ref().map_or(8 << 20, |size| size.value).clamp(1, 8 << 20),
+                maximum: config
+                    .maximum_ring_size
+                    .as_ref()
+                    .map_or(8 << 20, |size| size.value)
+                    .clamp(1, 8 << 20),
             },
             _ => Policy::RingHash { minimum: 1024, maximum: 8 << 20 },
         },
         3 => Policy::Random,
         5 => match &message.lb_config {
-            Some(LbConfig::MaglevLbConfig(config)) => {
-                Policy::Maglev { size: config.table_size.as_ref().map_or(65_537, |size| size.value).clamp(1, 5_000_011) }
-            }
+            Some(LbConfig::MaglevLbConfig(config)) => Policy::Maglev {
+                size: config.table_size.as_ref().map_or(65_537, |size| size.value).clamp(1, 5_000_011),
+            },
             _ => Policy::Maglev { size: 65_537 },
         },
         // The cluster decides itself; only ORIGINAL_DST does.
@@ -203,11 +233,18 @@ fn sharing(message: &pb::Cluster) -> Result<Sharing, CompileError> {
         None => false,
         Some(Locality::LocalityWeightedLbConfig(_)) => true,
         Some(Locality::ZoneAwareLbConfig(_)) => {
-            return Err(CompileError::unsupported("common_lb_config.zone_aware_lb_config", "zone aware routing"));
+            return Err(CompileError::unsupported(
+                "common_lb_config.zone_aware_lb_config",
+                "zone aware routing",
+            ));
         }
     };
     let panic = common.and_then(|common| common.healthy_panic_threshold.as_ref());
-    Ok(Sharing { overprovisioning: 140, panic_threshold: panic.map_or(50.0, |percent| percent.value), by_locality })
+    Ok(Sharing {
+        overprovisioning: 140,
+        panic_threshold: panic.map_or(50.0, |percent| percent.value),
+        by_locality,
+    })
 }
 
 /// What the various HTTP options of a cluster amount to.
@@ -231,9 +268,10 @@ fn http_options(message: &pb::Cluster) -> Result<HttpOptions, CompileError> {
         }
     }
     let at = |error: CompileError| error.at("typed_extension_protocol_options");
-    let mut common = message.common_http_protocol_options.clone();
+    let mut common = message.common_http_protocol_options;
     let mut upstream = message.upstream_http_protocol_options.clone();
-    let (mut http1, mut http2) = (message.http_protocol_options.clone(), message.http2_protocol_options.clone());
+    let (mut http1, mut http2) =
+        (message.http_protocol_options.clone(), message.http2_protocol_options.clone());
     let mut protocol = match (&http2, message.protocol_selection) {
         (_, 1) => HttpProtocol::SameAsClient,
         (Some(_), _) => HttpProtocol::Http2,
@@ -281,14 +319,17 @@ fn http_options(message: &pb::Cluster) -> Result<HttpOptions, CompileError> {
         None => Some(Duration::from_secs(3600)),
         Some(limit) => duration(Some(limit)).filter(|limit| !limit.is_zero()),
     };
-    let limit = |value: &Option<UInt32Value>| value.as_ref().map(|value| value.value).filter(|value| *value > 0);
+    let limit =
+        |value: &Option<UInt32Value>| value.as_ref().map(|value| value.value).filter(|value| *value > 0);
     Ok(HttpOptions {
         protocol,
         header_case: http1.as_ref().map_or(Ok(HeaderCase::Lower), header_case)?,
         http2: http2.as_ref().map(http2_settings).unwrap_or_default(),
         idle_timeout: idle,
-        max_requests: limit(&common.max_requests_per_connection).or_else(|| limit(&message.max_requests_per_connection)),
-        max_response_headers: limit(&common.max_headers_count).map_or(MAX_RESPONSE_HEADERS, |count| count as usize),
+        max_requests: limit(&common.max_requests_per_connection)
+            .or_else(|| limit(&message.max_requests_per_connection)),
+        max_response_headers: limit(&common.max_headers_count)
+            .map_or(MAX_RESPONSE_HEADERS, |count| count as usize),
         auto_sni: upstream.auto_sni,
     })
 }
@@ -311,17 +352,26 @@ fn refuse_typed(typed: &http_pb::HttpProtocolOptions) -> Result<(), CompileError
 
 fn refuse_common(common: &CommonOptions) -> Result<(), CompileError> {
     if common.max_connection_duration.is_some() {
-        return Err(CompileError::unsupported("common_http_protocol_options.max_connection_duration", "a longest life of upstream connections"));
+        return Err(CompileError::unsupported(
+            "common_http_protocol_options.max_connection_duration",
+            "a longest life of upstream connections",
+        ));
     }
     if common.max_stream_duration.is_some() {
-        return Err(CompileError::unsupported("common_http_protocol_options.max_stream_duration", "a longest life of upstream streams"));
+        return Err(CompileError::unsupported(
+            "common_http_protocol_options.max_stream_duration",
+            "a longest life of upstream streams",
+        ));
     }
     Ok(())
 }
 
 fn refuse_upstream(upstream: &UpstreamHttpProtocolOptions) -> Result<(), CompileError> {
     if !upstream.override_auto_sni_header.is_empty() {
-        return Err(CompileError::unsupported("upstream_http_protocol_options.override_auto_sni_header", "a header for SNI"));
+        return Err(CompileError::unsupported(
+            "upstream_http_protocol_options.override_auto_sni_header",
+            "a header for SNI",
+        ));
     }
     Ok(())
 }
@@ -362,18 +412,28 @@ pub(super) fn pings(options: &Http2ProtocolOptions) -> Option<(Duration, Duratio
 
 fn source(message: &pb::Cluster) -> Result<Option<IpAddr>, CompileError> {
     let Some(bind) = &message.upstream_bind_config else { return Ok(None) };
-    if !bind.extra_source_addresses.is_empty() || !bind.additional_source_addresses.is_empty() || !bind.socket_options.is_empty() {
-        return Err(CompileError::unsupported("upstream_bind_config", "more than one source address, or socket options"));
+    if !bind.extra_source_addresses.is_empty()
+        || !bind.additional_source_addresses.is_empty()
+        || !bind.socket_options.is_empty()
+    {
+        return Err(CompileError::unsupported(
+            "upstream_bind_config",
+            "more than one source address, or socket options",
+        ));
     }
     let Some(source) = &bind.source_address else { return Ok(None) };
     source.address.parse().map(Some).map_err(|_| {
-        CompileError::invalid("upstream_bind_config.source_address.address", format!("'{}' is not an address", source.address))
+        CompileError::invalid(
+            "upstream_bind_config.source_address.address",
+            format!("'{}' is not an address", source.address),
+        )
     })
 }
 
 fn keepalive(message: &pb::Cluster) -> Option<Keepalive> {
     let keepalive = message.upstream_connection_options.as_ref()?.tcp_keepalive.as_ref()?;
-    let seconds = |value: &Option<UInt32Value>| value.as_ref().map(|value| Duration::from_secs(value.value.into()));
+    let seconds =
+        |value: &Option<UInt32Value>| value.as_ref().map(|value| Duration::from_secs(value.value.into()));
     Some(Keepalive {
         time: seconds(&keepalive.keepalive_time),
         interval: seconds(&keepalive.keepalive_interval),
@@ -386,14 +446,17 @@ fn transports(message: &pb::Cluster, context: &Context) -> Result<Transports, Co
     for (index, candidate) in message.transport_socket_matches.iter().enumerate() {
         let at = |error: CompileError| error.at(format!("transport_socket_matches[{index}]"));
         let criteria = candidate.r#match.as_ref().map(|criteria| {
-            let mut criteria: Vec<_> = criteria.fields.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            let mut criteria: Vec<_> =
+                criteria.fields.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
             criteria.sort_by(|(left, _), (right, _)| left.cmp(right));
             criteria
         });
         matches.push(TransportMatch {
             name: candidate.name.as_str().into(),
             criteria: criteria.unwrap_or_default(),
-            connector: upstream_socket(candidate.transport_socket.as_ref(), context).map_err(at)?.map(Arc::new),
+            connector: upstream_socket(candidate.transport_socket.as_ref(), context)
+                .map_err(at)?
+                .map(Arc::new),
         });
     }
     let default = upstream_socket(message.transport_socket.as_ref(), context)?.map(Arc::new);
@@ -402,7 +465,8 @@ fn transports(message: &pb::Cluster, context: &Context) -> Result<Transports, Co
 
 /// `metadata.filter_metadata["istio"].services[0]`
 fn service(metadata: Option<&Metadata>, context: &Context) -> Id {
-    let services = metadata.and_then(|metadata| metadata.filter_metadata.get("istio")?.fields.get("services"));
+    let services =
+        metadata.and_then(|metadata| metadata.filter_metadata.get("istio")?.fields.get("services"));
     let Some(Kind::ListValue(services)) = services.and_then(|services| services.kind.as_ref()) else {
         return Id::UNKNOWN;
     };
@@ -426,7 +490,8 @@ fn dns(message: &pb::Cluster) -> Result<DnsSettings, CompileError> {
         4 => Family::All,
         other => return Err(CompileError::invalid("dns_lookup_family", format!("{other} is not a family"))),
     };
-    let failure = message.dns_failure_refresh_rate.as_ref().and_then(|rate| duration(rate.base_interval.as_ref()));
+    let failure =
+        message.dns_failure_refresh_rate.as_ref().and_then(|rate| duration(rate.base_interval.as_ref()));
     Ok(DnsSettings {
         refresh: time(&message.dns_refresh_rate, "dns_refresh_rate")?.unwrap_or(Duration::from_secs(5)),
         failure_refresh: failure,

@@ -69,13 +69,24 @@ pub fn compile(
         stats,
         access_logs,
         captured,
-        tracing: message.tracing.as_ref().map(|tracing| trace(tracing, context)).transpose().map_err(|error| error.at("tracing"))?.flatten(),
+        tracing: message
+            .tracing
+            .as_ref()
+            .map(|tracing| trace(tracing, context))
+            .transpose()
+            .map_err(|error| error.at("tracing"))?
+            .flatten(),
         timeouts: timeouts(message, common)?,
         http1: http1(message)?,
         http2: http2(message),
         max_headers: common.max_headers_count.as_ref().map_or(100, |count| count.value as usize),
-        max_header_bytes: message.max_request_headers_kb.as_ref().map_or(60, |limit| limit.value as usize) * 1024,
-        max_requests_per_connection: common.max_requests_per_connection.as_ref().map(|limit| limit.value).filter(|limit| *limit > 0),
+        max_header_bytes: message.max_request_headers_kb.as_ref().map_or(60, |limit| limit.value as usize)
+            * 1024,
+        max_requests_per_connection: common
+            .max_requests_per_connection
+            .as_ref()
+            .map(|limit| limit.value)
+            .filter(|limit| *limit > 0),
         underscores: match common.headers_with_underscores_action {
             1 => Some(true),
             2 => Some(false),
@@ -136,7 +147,10 @@ fn refuse(message: &pb::HttpConnectionManager) -> Result<(), CompileError> {
         (message.http3_protocol_options.is_some(), "http3_protocol_options"),
         (message.scheme_header_transformation.is_some(), "scheme_header_transformation"),
         (message.append_x_forwarded_port, "append_x_forwarded_port"),
-        (message.internal_address_config.as_ref().is_some_and(|config| !config.cidr_ranges.is_empty()), "internal_address_config.cidr_ranges"),
+        (
+            message.internal_address_config.as_ref().is_some_and(|config| !config.cidr_ranges.is_empty()),
+            "internal_address_config.cidr_ranges",
+        ),
     ] {
         if set {
             return Err(CompileError::unsupported(field, "this part of a connection manager"));
@@ -152,21 +166,38 @@ fn routes(message: &pb::HttpConnectionManager, context: &Context) -> Result<Rout
             let table = route::compile(config, None, context).map_err(|error| error.at("route_config"))?;
             Ok(RouteSource::Inline(Arc::new(table)))
         }
-        Some(hcm::RouteSpecifier::ScopedRoutes(_)) => Err(CompileError::unsupported("scoped_routes", "scoped routes")),
+        Some(hcm::RouteSpecifier::ScopedRoutes(_)) => {
+            Err(CompileError::unsupported("scoped_routes", "scoped routes"))
+        }
         None => Err(CompileError::missing("route_specifier")),
     }
 }
 
-fn timeouts(message: &pb::HttpConnectionManager, common: &HttpProtocolOptions) -> Result<Timeouts, CompileError> {
+fn timeouts(
+    message: &pb::HttpConnectionManager,
+    common: &HttpProtocolOptions,
+) -> Result<Timeouts, CompileError> {
     let limit = |value: Option<Duration>, default: Option<Duration>| match value {
         None => default,
         Some(value) => Some(value).filter(|value| !value.is_zero()),
     };
     Ok(Timeouts {
-        idle: limit(time(&common.idle_timeout, "common_http_protocol_options.idle_timeout")?, Some(Duration::from_secs(3600))),
-        max_connection: limit(time(&common.max_connection_duration, "common_http_protocol_options.max_connection_duration")?, None),
-        stream_idle: limit(time(&message.stream_idle_timeout, "stream_idle_timeout")?, Some(Duration::from_secs(300))),
-        max_stream: limit(time(&common.max_stream_duration, "common_http_protocol_options.max_stream_duration")?, None),
+        idle: limit(
+            time(&common.idle_timeout, "common_http_protocol_options.idle_timeout")?,
+            Some(Duration::from_secs(3600)),
+        ),
+        max_connection: limit(
+            time(&common.max_connection_duration, "common_http_protocol_options.max_connection_duration")?,
+            None,
+        ),
+        stream_idle: limit(
+            time(&message.stream_idle_timeout, "stream_idle_timeout")?,
+            Some(Duration::from_secs(300)),
+        ),
+        max_stream: limit(
+            time(&common.max_stream_duration, "common_http_protocol_options.max_stream_duration")?,
+            None,
+        ),
         request: limit(time(&message.request_timeout, "request_timeout")?, None),
         request_headers: limit(time(&message.request_headers_timeout, "request_headers_timeout")?, None),
     })
@@ -176,7 +207,10 @@ fn http1(message: &pb::HttpConnectionManager) -> Result<Http1Options, CompileErr
     let Some(options) = &message.http_protocol_options else { return Ok(Http1Options::default()) };
     let at = |error: CompileError| error.at("http_protocol_options");
     if options.allow_chunked_length {
-        return Err(at(CompileError::unsupported("allow_chunked_length", "both content-length and transfer-encoding")));
+        return Err(at(CompileError::unsupported(
+            "allow_chunked_length",
+            "both content-length and transfer-encoding",
+        )));
     }
     let case = header_case(options).map_err(at)?;
     let default_host = match options.default_host_for_http_10.as_str() {
@@ -193,7 +227,9 @@ fn http1(message: &pb::HttpConnectionManager) -> Result<Http1Options, CompileErr
 
 fn http2(message: &pb::HttpConnectionManager) -> Http2Options {
     let Some(options) = &message.http2_protocol_options else { return Http2Options::default() };
-    let number = |value: &Option<envoy_types::pb::google::protobuf::UInt32Value>| value.as_ref().map(|value| value.value);
+    let number = |value: &Option<envoy_types::pb::google::protobuf::UInt32Value>| {
+        value.as_ref().map(|value| value.value)
+    };
     Http2Options {
         max_concurrent_streams: number(&options.max_concurrent_streams),
         stream_window: number(&options.initial_stream_window_size),
@@ -204,9 +240,14 @@ fn http2(message: &pb::HttpConnectionManager) -> Http2Options {
 }
 
 fn client_cert(message: &pb::HttpConnectionManager) -> Result<ClientCertDetails, CompileError> {
-    let Some(details) = &message.set_current_client_cert_details else { return Ok(ClientCertDetails::default()) };
+    let Some(details) = &message.set_current_client_cert_details else {
+        return Ok(ClientCertDetails::default());
+    };
     if details.chain || details.issuer || details.format != 0 {
-        return Err(CompileError::unsupported("set_current_client_cert_details", "the chain, the issuer or another format"));
+        return Err(CompileError::unsupported(
+            "set_current_client_cert_details",
+            "the chain, the issuer or another format",
+        ));
     }
     Ok(ClientCertDetails {
         subject: details.subject.as_ref().is_some_and(|subject| subject.value),
@@ -286,7 +327,11 @@ fn tracer(config: &OpenTelemetryConfig, context: &Context) -> Result<Tracer, Com
     };
     Ok(Tracer {
         cluster: target.cluster_name.as_str().into(),
-        authority: if target.authority.is_empty() { authority(&target.cluster_name) } else { target.authority.clone() },
+        authority: if target.authority.is_empty() {
+            authority(&target.cluster_name)
+        } else {
+            target.authority.clone()
+        },
         service: name.to_owned(),
         dropped: registry.counter("tracing.opentelemetry.spans_dropped"),
         sent: registry.counter("tracing.opentelemetry.spans_sent"),
@@ -322,5 +367,6 @@ fn custom_tag(tag: &CustomTag) -> Result<Option<Tag>, CompileError> {
 }
 
 fn value(text: &str, field: &str) -> Result<HeaderValue, CompileError> {
-    HeaderValue::from_str(text).map_err(|_| CompileError::invalid(field, format!("'{text}' cannot be a header's value")))
+    HeaderValue::from_str(text)
+        .map_err(|_| CompileError::invalid(field, format!("'{text}' cannot be a header's value")))
 }

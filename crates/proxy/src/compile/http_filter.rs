@@ -13,7 +13,9 @@ use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::grpc_stats::v3::FilterConfig as GrpcStats;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac as HttpRbac, RbacPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router as RouterProto;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpFilter, http_filter,
+};
 use envoy_types::pb::google::protobuf::Any;
 use mizzen_proto::alpn::FilterConfig as AlpnProto;
 use mizzen_proto::peer_metadata::Config as PeerMetadata;
@@ -64,13 +66,17 @@ pub fn compile(
             Err(error) => return Err(at(error)),
         };
         if last.is_some_and(|last| place < last) {
-            let reason = format!("must not stand after {last:?}; this proxy runs its filters in the order of Istio");
+            let reason =
+                format!("must not stand after {last:?}; this proxy runs its filters in the order of Istio");
             return Err(at(CompileError::invalid("", reason)));
         }
         last = Some(place);
     }
     if last != Some(Place::Router) {
-        return Err(CompileError::invalid("http_filters", "the last filter must be envoy.filters.http.router"));
+        return Err(CompileError::invalid(
+            "http_filters",
+            "the last filter must be envoy.filters.http.router",
+        ));
     }
     Ok((compiled, stats))
 }
@@ -133,7 +139,10 @@ fn metadata_exchange(config: &PeerMetadata) -> Result<MetadataExchange, CompileE
                 // Endpoints carry what is known of their workload; there is nothing to look up.
                 Some(Discovery::WorkloadDiscovery(_)) => {}
                 Some(Discovery::Baggage(_)) => {
-                    return Err(CompileError::unsupported(format!("{name}[{index}]"), "discovery by baggage"));
+                    return Err(CompileError::unsupported(
+                        format!("{name}[{index}]"),
+                        "discovery by baggage",
+                    ));
                 }
                 None => return Err(CompileError::missing(format!("{name}[{index}].method_specifier"))),
             }
@@ -161,7 +170,8 @@ fn alpn(config: &AlpnProto) -> Alpn {
     let mut alpn = Alpn::default();
     let mut identity = Vec::new();
     for choice in &config.alpn_override {
-        let protocols: Vec<Vec<u8>> = choice.alpn_override.iter().map(|protocol| protocol.clone().into_bytes()).collect();
+        let protocols: Vec<Vec<u8>> =
+            choice.alpn_override.iter().map(|protocol| protocol.clone().into_bytes()).collect();
         identity.extend_from_slice(choice.alpn_override.join(",").as_bytes());
         identity.push(b';');
         match choice.upstream_protocol {
@@ -196,7 +206,8 @@ fn router(config: &RouterProto) -> Result<Router, CompileError> {
 pub fn route_filters(configs: &HashMap<String, Any>) -> Result<RouteFilters, CompileError> {
     let mut filters = RouteFilters::default();
     for (name, any) in configs {
-        route_filter(any, &mut filters).map_err(|error| error.at(format!("typed_per_filter_config[\"{name}\"]")))?;
+        route_filter(any, &mut filters)
+            .map_err(|error| error.at(format!("typed_per_filter_config[\"{name}\"]")))?;
     }
     Ok(filters)
 }
@@ -231,21 +242,21 @@ fn route_filter(any: &Any, filters: &mut RouteFilters) -> Result<(), CompileErro
 
 /// CORS as it stood in routes before it became a filter's configuration.
 pub fn old_cors(message: &route_pb::CorsPolicy) -> Result<Arc<CorsPolicy>, CompileError> {
-    let filter_enabled = match &message.enabled_specifier {
-        Some(route_pb::cors_policy::EnabledSpecifier::FilterEnabled(enabled)) => Some(enabled.clone()),
-        None => None,
-    };
+    let filter_enabled = message
+        .enabled_specifier
+        .as_ref()
+        .map(|route_pb::cors_policy::EnabledSpecifier::FilterEnabled(enabled)| enabled.clone());
     let newer = cors_pb::CorsPolicy {
         allow_origin_string_match: message.allow_origin_string_match.clone(),
         allow_methods: message.allow_methods.clone(),
         allow_headers: message.allow_headers.clone(),
         expose_headers: message.expose_headers.clone(),
         max_age: message.max_age.clone(),
-        allow_credentials: message.allow_credentials.clone(),
+        allow_credentials: message.allow_credentials,
         filter_enabled,
         shadow_enabled: message.shadow_enabled.clone(),
-        allow_private_network_access: message.allow_private_network_access.clone(),
-        forward_not_matching_preflights: message.forward_not_matching_preflights.clone(),
+        allow_private_network_access: message.allow_private_network_access,
+        forward_not_matching_preflights: message.forward_not_matching_preflights,
     };
     CorsPolicy::compile(&newer).map(Arc::new)
 }

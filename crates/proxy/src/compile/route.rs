@@ -45,10 +45,16 @@ pub fn compile(
         ignore_port: message.ignore_port_in_host_matching,
         ignore_path_parameters: message.ignore_path_parameters_in_path_matching,
         internal_only_headers: header_names(&message.internal_only_headers, "internal_only_headers")?,
-        request_headers: HeaderMutations::compile(&message.request_headers_to_add, &message.request_headers_to_remove)
-            .map_err(|error| error.at("request"))?,
-        response_headers: HeaderMutations::compile(&message.response_headers_to_add, &message.response_headers_to_remove)
-            .map_err(|error| error.at("response"))?,
+        request_headers: HeaderMutations::compile(
+            &message.request_headers_to_add,
+            &message.request_headers_to_remove,
+        )
+        .map_err(|error| error.at("request"))?,
+        response_headers: HeaderMutations::compile(
+            &message.response_headers_to_add,
+            &message.response_headers_to_remove,
+        )
+        .map_err(|error| error.at("response"))?,
         most_specific_wins: message.most_specific_header_mutations_wins,
         ..RouteTable::default()
     };
@@ -86,7 +92,10 @@ fn virtual_host(message: &pb::VirtualHost, context: &Context) -> Result<VirtualH
     }
     let scope = Scope {
         retry: retry(message.retry_policy.as_ref())?,
-        buffer_limit: buffer_limit(&message.per_request_buffer_limit_bytes, &message.request_body_buffer_limit),
+        buffer_limit: buffer_limit(
+            &message.per_request_buffer_limit_bytes,
+            &message.request_body_buffer_limit,
+        ),
     };
     let routes = message.routes.iter().enumerate().map(|(index, message)| {
         route(message, &scope, context).map(Arc::new).map_err(|error| error.at(format!("routes[{index}]")))
@@ -99,10 +108,16 @@ fn virtual_host(message: &pb::VirtualHost, context: &Context) -> Result<VirtualH
             2 => RequireTls::All,
             _ => RequireTls::None,
         },
-        request_headers: HeaderMutations::compile(&message.request_headers_to_add, &message.request_headers_to_remove)
-            .map_err(|error| error.at("request"))?,
-        response_headers: HeaderMutations::compile(&message.response_headers_to_add, &message.response_headers_to_remove)
-            .map_err(|error| error.at("response"))?,
+        request_headers: HeaderMutations::compile(
+            &message.request_headers_to_add,
+            &message.request_headers_to_remove,
+        )
+        .map_err(|error| error.at("request"))?,
+        response_headers: HeaderMutations::compile(
+            &message.response_headers_to_add,
+            &message.response_headers_to_remove,
+        )
+        .map_err(|error| error.at("response"))?,
         attempt_count: message.include_request_attempt_count,
         attempt_count_in_response: message.include_attempt_count_in_response,
         filters,
@@ -126,10 +141,9 @@ fn buffer_limit(
 
 fn route(message: &pb::Route, scope: &Scope, _context: &Context) -> Result<Route, CompileError> {
     use pb::route::Action as Message;
-    for (set, field) in [
-        (!message.route_specifiers.is_empty(), "route_specifiers"),
-        (message.tracing.is_some(), "tracing"),
-    ] {
+    for (set, field) in
+        [(!message.route_specifiers.is_empty(), "route_specifiers"), (message.tracing.is_some(), "tracing")]
+    {
         if set {
             return Err(CompileError::unsupported(field, "this part of a route"));
         }
@@ -140,7 +154,8 @@ fn route(message: &pb::Route, scope: &Scope, _context: &Context) -> Result<Route
         None => return Err(CompileError::missing("action")),
         Some(Message::Route(action)) => {
             if let Some(cors) = &action.cors {
-                filters.cors = Some(super::http_filter::old_cors(cors).map_err(|error| error.at("route.cors"))?);
+                filters.cors =
+                    Some(super::http_filter::old_cors(cors).map_err(|error| error.at("route.cors"))?);
             }
             Action::Forward(Box::new(forward(action, scope).map_err(|error| error.at("route"))?))
         }
@@ -150,7 +165,9 @@ fn route(message: &pb::Route, scope: &Scope, _context: &Context) -> Result<Route
         Some(Message::DirectResponse(response)) => {
             Action::Respond(direct_response(response).map_err(|error| error.at("direct_response"))?)
         }
-        Some(Message::FilterAction(_)) => return Err(CompileError::unsupported("filter_action", "a filter's action")),
+        Some(Message::FilterAction(_)) => {
+            return Err(CompileError::unsupported("filter_action", "a filter's action"));
+        }
         Some(Message::NonForwardingAction(_)) => {
             return Err(CompileError::unsupported("non_forwarding_action", "a route without an action"));
         }
@@ -160,14 +177,23 @@ fn route(message: &pb::Route, scope: &Scope, _context: &Context) -> Result<Route
         name: message.name.as_str().into(),
         matcher: route_match(matcher).map_err(|error| error.at("match"))?,
         action,
-        request_headers: HeaderMutations::compile(&message.request_headers_to_add, &message.request_headers_to_remove)
-            .map_err(|error| error.at("request"))?,
-        response_headers: HeaderMutations::compile(&message.response_headers_to_add, &message.response_headers_to_remove)
-            .map_err(|error| error.at("response"))?,
+        request_headers: HeaderMutations::compile(
+            &message.request_headers_to_add,
+            &message.request_headers_to_remove,
+        )
+        .map_err(|error| error.at("request"))?,
+        response_headers: HeaderMutations::compile(
+            &message.response_headers_to_add,
+            &message.response_headers_to_remove,
+        )
+        .map_err(|error| error.at("response"))?,
         operation: operation.filter(|operation| !operation.is_empty()).map(Into::into),
         filters,
-        buffer_limit: buffer_limit(&message.per_request_buffer_limit_bytes, &message.request_body_buffer_limit)
-            .or(scope.buffer_limit),
+        buffer_limit: buffer_limit(
+            &message.per_request_buffer_limit_bytes,
+            &message.request_body_buffer_limit,
+        )
+        .or(scope.buffer_limit),
     })
 }
 
@@ -188,7 +214,9 @@ fn route_match(message: &pb::RouteMatch) -> Result<RouteMatch, CompileError> {
         Some(PathSpecifier::Prefix(prefix)) if prefix == "/" => PathMatch::Any,
         Some(PathSpecifier::Prefix(prefix)) => PathMatch::Prefix(prefix.as_str().into(), ignore_case),
         Some(PathSpecifier::Path(path)) => PathMatch::Exact(path.as_str().into(), ignore_case),
-        Some(PathSpecifier::PathSeparatedPrefix(prefix)) => PathMatch::Segments(prefix.as_str().into(), ignore_case),
+        Some(PathSpecifier::PathSeparatedPrefix(prefix)) => {
+            PathMatch::Segments(prefix.as_str().into(), ignore_case)
+        }
         Some(PathSpecifier::SafeRegex(regex)) => {
             PathMatch::Regex(full_regex(regex).map_err(|error| error.at("safe_regex"))?)
         }
@@ -203,12 +231,16 @@ fn route_match(message: &pb::RouteMatch) -> Result<RouteMatch, CompileError> {
     let query = message.query_parameters.iter().enumerate().map(|(index, parameter)| {
         QueryMatcher::compile(parameter).map_err(|error| error.at(format!("query_parameters[{index}]")))
     });
-    let flag = |flag: &Option<envoy_types::pb::google::protobuf::BoolValue>| flag.as_ref().map(|flag| flag.value);
+    let flag =
+        |flag: &Option<envoy_types::pb::google::protobuf::BoolValue>| flag.as_ref().map(|flag| flag.value);
     Ok(RouteMatch {
         path,
         headers: headers.collect::<Result<_, _>>()?,
         query: query.collect::<Result<_, _>>()?,
-        fraction: message.runtime_fraction.as_ref().map(|fraction| Fraction::of_runtime(Some(fraction), Fraction::ALWAYS)),
+        fraction: message
+            .runtime_fraction
+            .as_ref()
+            .map(|fraction| Fraction::of_runtime(Some(fraction), Fraction::ALWAYS)),
         grpc: message.grpc.is_some(),
         tls: message.tls_context.as_ref().map(|tls| (flag(&tls.presented), flag(&tls.validated))),
     })
@@ -233,7 +265,9 @@ fn forward(message: &pb::RouteAction, scope: &Scope) -> Result<Forward, CompileE
     let path = match (&message.prefix_rewrite, &message.regex_rewrite) {
         (prefix, None) if prefix.is_empty() => PathRewrite::Keep,
         (prefix, None) => PathRewrite::Prefix(prefix.as_str().into()),
-        (_, Some(regex)) => PathRewrite::Regex(Substitution::compile(regex).map_err(|error| error.at("regex_rewrite"))?),
+        (_, Some(regex)) => {
+            PathRewrite::Regex(Substitution::compile(regex).map_err(|error| error.at("regex_rewrite"))?)
+        }
     };
     let retry = match &message.retry_policy {
         Some(policy) => retry(Some(policy))?,
@@ -274,12 +308,13 @@ fn forward(message: &pb::RouteAction, scope: &Scope) -> Result<Forward, CompileE
 }
 
 fn grpc_timeout(message: &pb::RouteAction) -> Result<GrpcTimeout, CompileError> {
-    if let Some(limits) = &message.max_stream_duration {
-        if limits.grpc_timeout_header_max.is_some() {
-            let longest = time(&limits.grpc_timeout_header_max, "max_stream_duration.grpc_timeout_header_max")?;
-            let offset = time(&limits.grpc_timeout_header_offset, "max_stream_duration.grpc_timeout_header_offset")?;
-            return Ok(GrpcTimeout::StreamDuration(longest, offset.unwrap_or_default()));
-        }
+    if let Some(limits) = &message.max_stream_duration
+        && limits.grpc_timeout_header_max.is_some()
+    {
+        let longest = time(&limits.grpc_timeout_header_max, "max_stream_duration.grpc_timeout_header_max")?;
+        let offset =
+            time(&limits.grpc_timeout_header_offset, "max_stream_duration.grpc_timeout_header_offset")?;
+        return Ok(GrpcTimeout::StreamDuration(longest, offset.unwrap_or_default()));
     }
     if message.max_grpc_timeout.is_some() {
         let longest = time(&message.max_grpc_timeout, "max_grpc_timeout")?;
@@ -310,11 +345,15 @@ fn cluster_choice(message: &pb::RouteAction) -> Result<ClusterChoice, CompileErr
     Ok(match &message.cluster_specifier {
         None => return Err(CompileError::missing("cluster_specifier")),
         Some(ClusterSpecifier::Cluster(name)) => ClusterChoice::Named(name.as_str().into()),
-        Some(ClusterSpecifier::ClusterHeader(name)) => ClusterChoice::Header(header_name(name, "cluster_header")?),
-        Some(ClusterSpecifier::WeightedClusters(weighted)) => {
-            ClusterChoice::Weighted(weighted_clusters(weighted).map_err(|error| error.at("weighted_clusters"))?)
+        Some(ClusterSpecifier::ClusterHeader(name)) => {
+            ClusterChoice::Header(header_name(name, "cluster_header")?)
         }
-        Some(ClusterSpecifier::ClusterSpecifierPlugin(_) | ClusterSpecifier::InlineClusterSpecifierPlugin(_)) => {
+        Some(ClusterSpecifier::WeightedClusters(weighted)) => ClusterChoice::Weighted(
+            weighted_clusters(weighted).map_err(|error| error.at("weighted_clusters"))?,
+        ),
+        Some(
+            ClusterSpecifier::ClusterSpecifierPlugin(_) | ClusterSpecifier::InlineClusterSpecifierPlugin(_),
+        ) => {
             return Err(CompileError::unsupported("cluster_specifier_plugin", "a plugin"));
         }
     })
@@ -326,21 +365,35 @@ fn weighted_clusters(message: &pb::WeightedCluster) -> Result<Weighted, CompileE
     let mut up_to = 0;
     for (index, cluster) in message.clusters.iter().enumerate() {
         let at = |error: CompileError| error.at(format!("clusters[{index}]"));
-        if !cluster.cluster_header.is_empty() || cluster.metadata_match.is_some() || !cluster.typed_per_filter_config.is_empty() {
-            return Err(at(CompileError::unsupported("", "a cluster by header, by metadata, or with filters of its own")));
+        if !cluster.cluster_header.is_empty()
+            || cluster.metadata_match.is_some()
+            || !cluster.typed_per_filter_config.is_empty()
+        {
+            return Err(at(CompileError::unsupported(
+                "",
+                "a cluster by header, by metadata, or with filters of its own",
+            )));
         }
         up_to += cluster.weight.as_ref().map_or(0, |weight| u64::from(weight.value));
         let host = match &cluster.host_rewrite_specifier {
             None => None,
-            Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => Some(header_value(host, "host_rewrite_literal").map_err(at)?),
+            Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => {
+                Some(header_value(host, "host_rewrite_literal").map_err(at)?)
+            }
         };
         clusters.push(WeightedCluster {
             name: cluster.name.as_str().into(),
             up_to,
-            request_headers: HeaderMutations::compile(&cluster.request_headers_to_add, &cluster.request_headers_to_remove)
-                .map_err(at)?,
-            response_headers: HeaderMutations::compile(&cluster.response_headers_to_add, &cluster.response_headers_to_remove)
-                .map_err(at)?,
+            request_headers: HeaderMutations::compile(
+                &cluster.request_headers_to_add,
+                &cluster.request_headers_to_remove,
+            )
+            .map_err(at)?,
+            response_headers: HeaderMutations::compile(
+                &cluster.response_headers_to_add,
+                &cluster.response_headers_to_remove,
+            )
+            .map_err(at)?,
             host,
         });
     }
@@ -359,14 +412,20 @@ fn host_rewrite(message: &pb::RouteAction) -> Result<HostRewrite, CompileError> 
     use route_action::HostRewriteSpecifier as Specifier;
     Ok(match &message.host_rewrite_specifier {
         None => HostRewrite::Keep,
-        Some(Specifier::HostRewriteLiteral(host)) => HostRewrite::Literal(header_value(host, "host_rewrite_literal")?),
+        Some(Specifier::HostRewriteLiteral(host)) => {
+            HostRewrite::Literal(header_value(host, "host_rewrite_literal")?)
+        }
         Some(Specifier::AutoHostRewrite(auto)) if auto.value => HostRewrite::Auto,
         Some(Specifier::AutoHostRewrite(_)) => HostRewrite::Keep,
-        Some(Specifier::HostRewriteHeader(name)) => HostRewrite::Header(header_name(name, "host_rewrite_header")?),
-        Some(Specifier::HostRewritePathRegex(regex)) => {
-            HostRewrite::Path(Substitution::compile(regex).map_err(|error| error.at("host_rewrite_path_regex"))?)
+        Some(Specifier::HostRewriteHeader(name)) => {
+            HostRewrite::Header(header_name(name, "host_rewrite_header")?)
         }
-        Some(Specifier::HostRewrite(_)) => return Err(CompileError::unsupported("host_rewrite", "a host extension")),
+        Some(Specifier::HostRewritePathRegex(regex)) => HostRewrite::Path(
+            Substitution::compile(regex).map_err(|error| error.at("host_rewrite_path_regex"))?,
+        ),
+        Some(Specifier::HostRewrite(_)) => {
+            return Err(CompileError::unsupported("host_rewrite", "a host extension"));
+        }
     })
 }
 
@@ -387,16 +446,23 @@ fn retry(message: Option<&pb::RetryPolicy>) -> Result<Option<Arc<RetryPolicy>>, 
     let mut policy = RetryPolicy {
         attempts: message.num_retries.as_ref().map_or(1, |count| count.value),
         per_try_timeout: time(&message.per_try_timeout, "per_try_timeout").map_err(at)?,
-        host_attempts: u32::try_from(message.host_selection_retry_max_attempts.max(0)).unwrap_or(u32::MAX).min(100),
+        host_attempts: u32::try_from(message.host_selection_retry_max_attempts.max(0))
+            .unwrap_or(u32::MAX)
+            .min(100),
         ..RetryPolicy::default()
     };
     policy.add_conditions(&message.retry_on).map_err(at)?;
-    policy.status_codes.extend(message.retriable_status_codes.iter().filter_map(|code| u16::try_from(*code).ok()));
+    policy
+        .status_codes
+        .extend(message.retriable_status_codes.iter().filter_map(|code| u16::try_from(*code).ok()));
     for predicate in &message.retry_host_predicate {
         match predicate.name.as_str() {
             "envoy.retry_host_predicates.previous_hosts" => policy.avoid_previous_hosts = true,
             other => {
-                return Err(at(CompileError::unsupported("retry_host_predicate", format!("the predicate '{other}'"))));
+                return Err(at(CompileError::unsupported(
+                    "retry_host_predicate",
+                    format!("the predicate '{other}'"),
+                )));
             }
         }
     }
@@ -408,12 +474,15 @@ fn retry(message: Option<&pb::RetryPolicy>) -> Result<Option<Arc<RetryPolicy>>, 
         policy.max_interval = time(&back_off.max_interval, "retry_back_off.max_interval").map_err(at)?;
     }
     policy.headers = header_matchers(&message.retriable_headers, "retriable_headers").map_err(at)?;
-    policy.request_headers = header_matchers(&message.retriable_request_headers, "retriable_request_headers").map_err(at)?;
+    policy.request_headers =
+        header_matchers(&message.retriable_request_headers, "retriable_request_headers").map_err(at)?;
     Ok(Some(Arc::new(policy)))
 }
 
 fn header_matchers(messages: &[pb::HeaderMatcher], field: &str) -> Result<Vec<HeaderMatcher>, CompileError> {
-    let compiled = |(index, message)| HeaderMatcher::compile(message).map_err(|error| error.at(format!("{field}[{index}]")));
+    let compiled = |(index, message)| {
+        HeaderMatcher::compile(message).map_err(|error| error.at(format!("{field}[{index}]")))
+    };
     messages.iter().enumerate().map(compiled).collect()
 }
 
@@ -452,10 +521,18 @@ fn hash_policy(message: &route_action::HashPolicy) -> Result<HashPolicy, Compile
                 path: cookie.path.as_str().into(),
             }
         }
-        Some(PolicySpecifier::ConnectionProperties(properties)) if properties.source_ip => HashSource::SourceIp,
-        Some(PolicySpecifier::ConnectionProperties(_)) => return Err(CompileError::missing("connection_properties.source_ip")),
-        Some(PolicySpecifier::QueryParameter(parameter)) => HashSource::QueryParameter(parameter.name.as_str().into()),
-        Some(PolicySpecifier::FilterState(_)) => return Err(CompileError::unsupported("filter_state", "a hash of filter state")),
+        Some(PolicySpecifier::ConnectionProperties(properties)) if properties.source_ip => {
+            HashSource::SourceIp
+        }
+        Some(PolicySpecifier::ConnectionProperties(_)) => {
+            return Err(CompileError::missing("connection_properties.source_ip"));
+        }
+        Some(PolicySpecifier::QueryParameter(parameter)) => {
+            HashSource::QueryParameter(parameter.name.as_str().into())
+        }
+        Some(PolicySpecifier::FilterState(_)) => {
+            return Err(CompileError::unsupported("filter_state", "a hash of filter state"));
+        }
     };
     Ok(HashPolicy { source, terminal: message.terminal })
 }
@@ -472,7 +549,9 @@ fn redirect(message: &pb::RedirectAction) -> Result<Redirect, CompileError> {
     };
     let scheme = match &message.scheme_rewrite_specifier {
         Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => Some("https".into()),
-        Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) if !scheme.is_empty() => Some(scheme.to_ascii_lowercase().into()),
+        Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) if !scheme.is_empty() => {
+            Some(scheme.to_ascii_lowercase().into())
+        }
         _ => None,
     };
     let path = match &message.path_rewrite_specifier {
@@ -480,11 +559,16 @@ fn redirect(message: &pb::RedirectAction) -> Result<Redirect, CompileError> {
         Some(PathRewriteSpecifier::PathRedirect(path)) => RedirectPath::Replace(path.as_str().into()),
         Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => RedirectPath::Prefix(prefix.as_str().into()),
         Some(PathRewriteSpecifier::RegexRewrite(regex)) => RedirectPath::Regex(Substitution::compile(regex)?),
-        Some(PathRewriteSpecifier::PathRewrite(_)) => return Err(CompileError::unsupported("path_rewrite", "a path template")),
+        Some(PathRewriteSpecifier::PathRewrite(_)) => {
+            return Err(CompileError::unsupported("path_rewrite", "a path template"));
+        }
     };
     let port = match message.port_redirect {
         0 => None,
-        port => Some(u16::try_from(port).map_err(|_| CompileError::invalid("port_redirect", format!("{port} is not a port")))?),
+        port => Some(
+            u16::try_from(port)
+                .map_err(|_| CompileError::invalid("port_redirect", format!("{port} is not a port")))?,
+        ),
     };
     Ok(Redirect {
         status,
@@ -504,7 +588,8 @@ fn direct_response(message: &pb::DirectResponseAction) -> Result<DirectResponse,
     let status = status.filter(|status| status.as_u16() >= 200);
     let body = message.body.as_ref().map(|body| data_source::read(body, "body")).transpose()?;
     Ok(DirectResponse {
-        status: status.ok_or_else(|| CompileError::invalid("status", format!("{} is not a status", message.status)))?,
+        status: status
+            .ok_or_else(|| CompileError::invalid("status", format!("{} is not a status", message.status)))?,
         body: Bytes::from(body.unwrap_or_default()),
     })
 }
@@ -519,5 +604,6 @@ fn header_names(names: &[String], field: &str) -> Result<Vec<HeaderName>, Compil
 }
 
 fn header_value(value: &str, field: &str) -> Result<HeaderValue, CompileError> {
-    HeaderValue::from_str(value).map_err(|_| CompileError::invalid(field, format!("'{value}' cannot be a header's value")))
+    HeaderValue::from_str(value)
+        .map_err(|_| CompileError::invalid(field, format!("'{value}' cannot be a header's value")))
 }

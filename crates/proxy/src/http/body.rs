@@ -108,7 +108,9 @@ impl RequestSource {
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
         }
         if copy && state.lost {
-            return Poll::Ready(Some(Err(BodyError("the body is longer than what is kept of it".to_owned()))));
+            return Poll::Ready(Some(Err(BodyError(
+                "the body is longer than what is kept of it".to_owned(),
+            ))));
         }
         let Some(body) = state.body.as_mut() else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
@@ -266,7 +268,9 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             RequestKind::Empty => SizeHint::with_exact(0),
-            RequestKind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            RequestKind::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             RequestKind::Attempt { source, position: 0, .. } => {
                 let state = source.inner.borrow();
                 match (&state.body, state.kept.is_empty()) {
@@ -512,7 +516,9 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            ResponseKind::Text(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            ResponseKind::Text(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             ResponseKind::Upstream(body) => body.size_hint(),
         }
     }

@@ -298,10 +298,10 @@ impl Connection {
 
     /// The workload a `x-envoy-peer-metadata` header describes.
     pub(super) fn peer_of_header(&self, value: &HeaderValue) -> Id {
-        if let Some((known, id)) = &*self.last_peer.borrow() {
-            if known == value {
-                return *id;
-            }
+        if let Some((known, id)) = &*self.last_peer.borrow()
+            && known == value
+        {
+            return *id;
         }
         let id = self.downstream.worker.recorder.peer_of_header(value);
         *self.last_peer.borrow_mut() = Some((value.clone(), id));

@@ -70,17 +70,18 @@ pub struct LocalReply {
 impl Failure {
     /// What the client, the log and the metrics are told.
     pub fn reply(&self) -> LocalReply {
-        let reply = |status: StatusCode, body: Cow<'static, str>, flags, details: Cow<'static, str>| LocalReply {
-            status,
-            body: match body {
-                Cow::Borrowed(body) => Bytes::from_static(body.as_bytes()),
-                Cow::Owned(body) => Bytes::from(body),
-            },
-            flags,
-            details,
-            close: false,
-            overloaded: false,
-        };
+        let reply =
+            |status: StatusCode, body: Cow<'static, str>, flags, details: Cow<'static, str>| LocalReply {
+                status,
+                body: match body {
+                    Cow::Borrowed(body) => Bytes::from_static(body.as_bytes()),
+                    Cow::Owned(body) => Bytes::from(body),
+                },
+                flags,
+                details,
+                close: false,
+                overloaded: false,
+            };
         let none = ResponseFlags::NONE;
         match self {
             Self::BadRequest(details) => LocalReply {
@@ -94,11 +95,21 @@ impl Failure {
             },
             Self::HeadersTooLarge => LocalReply {
                 close: true,
-                ..reply(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "".into(), none, "request_headers_too_large".into())
+                ..reply(
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    "".into(),
+                    none,
+                    "request_headers_too_large".into(),
+                )
             },
             Self::RequestTimeout => LocalReply {
                 close: true,
-                ..reply(StatusCode::REQUEST_TIMEOUT, "request timeout".into(), none, "request_overall_timeout".into())
+                ..reply(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "request timeout".into(),
+                    none,
+                    "request_overall_timeout".into(),
+                )
             },
             Self::UpgradeRefused => LocalReply {
                 close: true,
@@ -108,7 +119,9 @@ impl Failure {
                 close: true,
                 ..reply(StatusCode::UPGRADE_REQUIRED, "".into(), none, "low_version".into())
             },
-            Self::NoRoute => reply(StatusCode::NOT_FOUND, "".into(), ResponseFlags::NO_ROUTE, "route_not_found".into()),
+            Self::NoRoute => {
+                reply(StatusCode::NOT_FOUND, "".into(), ResponseFlags::NO_ROUTE, "route_not_found".into())
+            }
             Self::Denied(details) => {
                 reply(StatusCode::FORBIDDEN, "RBAC: access denied".into(), none, details.clone().into())
             }
@@ -121,7 +134,9 @@ impl Failure {
                 ResponseFlags::NO_HEALTHY_UPSTREAM,
                 "no_healthy_upstream".into(),
             ),
-            Self::Overflow => LocalReply { overloaded: true, ..reset("overflow", ResponseFlags::UPSTREAM_OVERFLOW, "") },
+            Self::Overflow => {
+                LocalReply { overloaded: true, ..reset("overflow", ResponseFlags::UPSTREAM_OVERFLOW, "") }
+            }
             Self::Connect(reason) => {
                 reset("remote connection failure", ResponseFlags::UPSTREAM_CONNECTION_FAILURE, reason)
             }
@@ -166,22 +181,23 @@ impl Failure {
                 ResponseFlags::DURATION_TIMEOUT,
                 "max_duration_timeout".into(),
             ),
-            Self::Normalized(_) => reply(
-                StatusCode::TEMPORARY_REDIRECT,
-                "".into(),
-                none,
-                "path_normalization_redirect".into(),
-            ),
-            Self::Fault(status) => {
-                reply(*status, "fault filter abort".into(), ResponseFlags::FAULT_INJECTED, "fault_filter_abort".into())
+            Self::Normalized(_) => {
+                reply(StatusCode::TEMPORARY_REDIRECT, "".into(), none, "path_normalization_redirect".into())
             }
+            Self::Fault(status) => reply(
+                *status,
+                "fault filter abort".into(),
+                ResponseFlags::FAULT_INJECTED,
+                "fault_filter_abort".into(),
+            ),
         }
     }
 }
 
 /// `upstream connect error or disconnect/reset before headers. reset reason: …`
 fn reset(reason: &str, flags: ResponseFlags, transport: &str) -> LocalReply {
-    let mut body = format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
+    let mut body =
+        format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}");
     if !transport.is_empty() {
         body.push_str(", transport failure reason: ");
         body.push_str(transport);
@@ -206,7 +222,12 @@ fn reset(reason: &str, flags: ResponseFlags, transport: &str) -> LocalReply {
 }
 
 /// The head and body of a local reply; for gRPC, the status that stands for it and no body.
-pub fn message(status: StatusCode, body: Bytes, grpc: bool, grpc_code: Option<u32>) -> (StatusCode, HeaderMap, Bytes) {
+pub fn message(
+    status: StatusCode,
+    body: Bytes,
+    grpc: bool,
+    grpc_code: Option<u32>,
+) -> (StatusCode, HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
     if grpc {
         let code = grpc_code.unwrap_or_else(|| grpc_status_of(status));

@@ -15,7 +15,10 @@ fn failures_speak_envoys_words() {
     );
     assert_eq!(connect.flags.to_string(), "UF");
     let none = Failure::NoHealthyHost.reply();
-    assert_eq!((none.status.as_u16(), &none.body[..], none.flags.to_string()), (503, &b"no healthy upstream"[..], "UH".into()));
+    assert_eq!(
+        (none.status.as_u16(), &none.body[..], none.flags.to_string()),
+        (503, &b"no healthy upstream"[..], "UH".into())
+    );
     let timeout = Failure::Timeout.reply();
     assert_eq!((timeout.status.as_u16(), timeout.flags.to_string()), (504, "UT".into()));
     assert!(Failure::Overflow.reply().overloaded);

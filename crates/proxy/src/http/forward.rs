@@ -5,14 +5,20 @@ use super::connection_manager::Connection;
 use super::error_response::{Failure, http_status_of};
 use super::headers;
 use super::mutation::rendered;
-use super::routes::{ClusterChoice, Forward, GrpcTimeout, HashSource, HostRewrite, Route, RouteTable, VirtualHost, WeightedCluster, rewritten};
+use super::routes::{
+    ClusterChoice, Forward, GrpcTimeout, HashSource, HostRewrite, Route, RouteTable, VirtualHost,
+    WeightedCluster, rewritten,
+};
 use crate::retry::{Attempt, RetryPolicy};
 use crate::telemetry::{RequestRecord, ResponseFlags};
 use crate::timeout::limited;
 use crate::upstream::balance::{PickContext, stable_hash};
 use crate::upstream::breaker::{Permit, Resource};
 use crate::upstream::outlier::{self, Outcome};
-use crate::upstream::{AcquireError, Ask, Cluster, Discovery, FailureKind, Host, InFlight, Lease, ResponseBody as UpstreamBody, SendError, Version};
+use crate::upstream::{
+    AcquireError, Ask, Cluster, Discovery, FailureKind, Host, InFlight, Lease, ResponseBody as UpstreamBody,
+    SendError, Version,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use smallvec::SmallVec;
@@ -109,9 +115,14 @@ impl<'a> Flight<'a> {
                 self.headers.insert(headers::ATTEMPT_COUNT, HeaderValue::from(record.attempts));
             }
             let attempts = policy.as_ref().filter(|policy| policy.avoid_previous_hosts);
-            let pick = PickContext { hash, tried: &tried, attempts: attempts.map_or(0, |policy| policy.host_attempts) };
+            let pick = PickContext {
+                hash,
+                tried: &tried,
+                attempts: attempts.map_or(0, |policy| policy.host_attempts),
+            };
             let may_retry = policy.as_ref().is_some_and(|policy| retries < policy.attempts);
-            let outcome = self.attempt(record, &cluster, version, pick, &timeouts, policy.as_deref(), may_retry).await;
+            let outcome =
+                self.attempt(record, &cluster, version, pick, &timeouts, policy.as_deref(), may_retry).await;
             if let Some(host) = &record.host {
                 tried.push(host.state.id);
             }
@@ -136,12 +147,15 @@ impl<'a> Flight<'a> {
             }
             let replayable = self.source.as_ref().is_none_or(|source| source.can_replay());
             // A connection that died before it took the request is nobody's fault: once more, at once.
-            if let Some(AttemptError::Send(sent, true)) = &error {
-                if sent.unsent && replayable && unsent < UNSENT_RETRIES && self.has_headers() {
-                    unsent += 1;
-                    record.attempts -= 1;
-                    continue;
-                }
+            if let Some(AttemptError::Send(sent, true)) = &error
+                && sent.unsent
+                && replayable
+                && unsent < UNSENT_RETRIES
+                && self.has_headers()
+            {
+                unsent += 1;
+                record.attempts -= 1;
+                continue;
             }
             let failure = |error: AttemptError| self.failure(error);
             let wanted = match (&error, &policy) {
@@ -170,9 +184,12 @@ impl<'a> Flight<'a> {
             }
             retries += 1;
             counts.upstream_rq_retry.increment();
-            let pause = policy.as_ref().map_or(Duration::ZERO, |policy| policy.back_off(retries, rand::random()));
+            let pause =
+                policy.as_ref().map_or(Duration::ZERO, |policy| policy.back_off(retries, rand::random()));
             let source = self.source.as_deref();
-            let slept = limited(tokio::time::sleep(pause), |now| timeouts.route_limit(record.started, source, now)).await;
+            let slept =
+                limited(tokio::time::sleep(pause), |now| timeouts.route_limit(record.started, source, now))
+                    .await;
             if let Err(limit) = slept {
                 return Err(self.limit_failure(limit));
             }
@@ -188,10 +205,15 @@ impl<'a> Flight<'a> {
                 named.map(|name| (name.into(), None)).ok_or(Failure::NoCluster(self.forward.not_found))
             }
             ClusterChoice::Weighted(weighted) => {
-                let given = weighted.header.as_ref().and_then(|name| headers::number::<u64>(&self.headers, name));
-                let point = given.map_or_else(|| weighted.sequence.next(weighted.total), |number| number % weighted.total.max(1));
+                let given =
+                    weighted.header.as_ref().and_then(|name| headers::number::<u64>(&self.headers, name));
+                let point = given.map_or_else(
+                    || weighted.sequence.next(weighted.total),
+                    |number| number % weighted.total.max(1),
+                );
                 let index = weighted.clusters.partition_point(|cluster| cluster.up_to <= point);
-                let cluster = weighted.clusters.get(index).ok_or(Failure::NoCluster(self.forward.not_found))?;
+                let cluster =
+                    weighted.clusters.get(index).ok_or(Failure::NoCluster(self.forward.not_found))?;
                 Ok((Arc::clone(&cluster.name), Some(index)))
             }
         }
@@ -202,12 +224,24 @@ impl<'a> Flight<'a> {
     }
 
     /// Changes headers, path and host as the route says.
-    fn prepare(&mut self, record: &mut RequestRecord, chosen: Option<usize>, timeouts: &Times, policy: Option<&RetryPolicy>) {
+    fn prepare(
+        &mut self,
+        record: &mut RequestRecord,
+        chosen: Option<usize>,
+        timeouts: &Times,
+        policy: Option<&RetryPolicy>,
+    ) {
         let router = self.connection.manager.filters.router;
         self.rewrite_path(router.suppress_envoy_headers);
         self.rewrite_host(chosen);
         self.change_headers(record, chosen);
-        for name in [headers::TIMEOUT, headers::PER_TRY_TIMEOUT, headers::RETRY_ON, headers::RETRY_GRPC_ON, headers::MAX_RETRIES] {
+        for name in [
+            headers::TIMEOUT,
+            headers::PER_TRY_TIMEOUT,
+            headers::RETRY_ON,
+            headers::RETRY_GRPC_ON,
+            headers::MAX_RETRIES,
+        ] {
             self.headers.remove(name);
         }
         if !router.suppress_envoy_headers {
@@ -243,10 +277,8 @@ impl<'a> Flight<'a> {
             None => path,
         };
         let Ok(rewritten) = PathAndQuery::try_from(text) else { return };
-        if !suppress_envoy_headers {
-            if let Ok(original) = HeaderValue::from_str(self.path.as_str()) {
-                self.headers.insert(headers::ORIGINAL_PATH, original);
-            }
+        if !suppress_envoy_headers && let Ok(original) = HeaderValue::from_str(self.path.as_str()) {
+            self.headers.insert(headers::ORIGINAL_PATH, original);
         }
         self.path = rewritten;
     }
@@ -257,7 +289,9 @@ impl<'a> Flight<'a> {
             HostRewrite::Keep | HostRewrite::Auto => None,
             HostRewrite::Literal(host) => Some(host.clone()),
             HostRewrite::Header(name) => self.headers.get(name).cloned(),
-            HostRewrite::Path(substitution) => HeaderValue::from_str(&substitution.apply(self.path.path())).ok(),
+            HostRewrite::Path(substitution) => {
+                HeaderValue::from_str(&substitution.apply(self.path.path())).ok()
+            }
         });
         if let Some(new) = new {
             self.set_authority(new);
@@ -275,13 +309,18 @@ impl<'a> Flight<'a> {
         let own = weighted(self.forward, chosen).map(|cluster| &cluster.request_headers);
         let mut order: SmallVec<[_; 4]> = SmallVec::new();
         order.extend(own);
-        order.extend([&self.route.request_headers, &self.virtual_host.request_headers, &self.table.request_headers]);
+        order.extend([
+            &self.route.request_headers,
+            &self.virtual_host.request_headers,
+            &self.table.request_headers,
+        ]);
         if self.table.most_specific_wins {
             order.reverse();
         }
         let mut authority = None;
         for mutations in order.into_iter().filter(|mutations| !mutations.is_empty()) {
-            let changed = mutations.apply(&mut self.headers, |headers, format| rendered(&record.entry_with(headers), format));
+            let changed = mutations
+                .apply(&mut self.headers, |headers, format| rendered(&record.entry_with(headers), format));
             authority = changed.or(authority);
         }
         if let Some(new) = authority {
@@ -308,13 +347,20 @@ impl<'a> Flight<'a> {
         let mut cookie = None;
         for policy in &self.forward.hash {
             let part = match &policy.source {
-                HashSource::Header(name, substitution) => self.headers.get(name).map(|value| match substitution {
-                    Some(substitution) => stable_hash(substitution.apply(&String::from_utf8_lossy(value.as_bytes())).as_bytes()),
-                    None => stable_hash(&super::matcher::joined(&self.headers, name)),
-                }),
-                HashSource::SourceIp => Some(stable_hash(self.remote.ip().to_canonical().to_string().as_bytes())),
+                HashSource::Header(name, substitution) => {
+                    self.headers.get(name).map(|value| match substitution {
+                        Some(substitution) => stable_hash(
+                            substitution.apply(&String::from_utf8_lossy(value.as_bytes())).as_bytes(),
+                        ),
+                        None => stable_hash(&super::matcher::joined(&self.headers, name)),
+                    })
+                }
+                HashSource::SourceIp => {
+                    Some(stable_hash(self.remote.ip().to_canonical().to_string().as_bytes()))
+                }
                 HashSource::QueryParameter(name) => {
-                    super::matcher::parameter(self.path.query().unwrap_or_default(), name).map(|value| stable_hash(value.as_bytes()))
+                    super::matcher::parameter(self.path.query().unwrap_or_default(), name)
+                        .map(|value| stable_hash(value.as_bytes()))
                 }
                 HashSource::Cookie { name, ttl, path } => {
                     let found = cookie_value(&self.headers, name).map(|value| stable_hash(value.as_bytes()));
@@ -339,26 +385,33 @@ impl<'a> Flight<'a> {
     fn timeouts(&self) -> Times {
         let manager = &self.connection.manager;
         let mut route = self.forward.timeout;
-        let stream = self.forward.max_stream_duration.or(manager.timeouts.max_stream).filter(|limit| !limit.is_zero());
+        let stream =
+            self.forward.max_stream_duration.or(manager.timeouts.max_stream).filter(|limit| !limit.is_zero());
         let mut times = Times { route: None, stream, idle: None };
         if self.grpc {
             match self.forward.grpc_timeout {
                 GrpcTimeout::Ignored => {}
-                GrpcTimeout::Timeout(longest, offset) => route = bounded(headers::grpc_timeout(&self.headers), longest, offset),
+                GrpcTimeout::Timeout(longest, offset) => {
+                    route = bounded(headers::grpc_timeout(&self.headers), longest, offset)
+                }
                 GrpcTimeout::StreamDuration(longest, offset) => {
-                    times.stream = bounded(headers::grpc_timeout(&self.headers), longest, offset).or(times.stream);
+                    times.stream =
+                        bounded(headers::grpc_timeout(&self.headers), longest, offset).or(times.stream);
                 }
             }
         }
         if manager.filters.router.respect_expected_timeout {
-            route = headers::number(&self.headers, &headers::EXPECTED_TIMEOUT).map(Duration::from_millis).or(route);
+            route = headers::number(&self.headers, &headers::EXPECTED_TIMEOUT)
+                .map(Duration::from_millis)
+                .or(route);
         }
         if let Some(milliseconds) = headers::number(&self.headers, &headers::TIMEOUT) {
             route = Some(Duration::from_millis(milliseconds));
         }
         // An upgraded stream has no end to wait for.
         times.route = route.filter(|limit| !limit.is_zero() && self.upgrade.is_none());
-        times.idle = self.forward.idle_timeout.or(manager.timeouts.stream_idle).filter(|limit| !limit.is_zero());
+        times.idle =
+            self.forward.idle_timeout.or(manager.timeouts.stream_idle).filter(|limit| !limit.is_zero());
         times
     }
 
@@ -369,7 +422,9 @@ impl<'a> Flight<'a> {
         let mut policy = configured.map(Cow::Borrowed);
         let own_words = [headers::RETRY_ON, headers::RETRY_GRPC_ON];
         if own_words.iter().any(|name| self.headers.contains_key(name)) {
-            let changed = policy.get_or_insert_with(|| Cow::Owned(RetryPolicy { attempts: 1, ..RetryPolicy::default() })).to_mut();
+            let changed = policy
+                .get_or_insert_with(|| Cow::Owned(RetryPolicy { attempts: 1, ..RetryPolicy::default() }))
+                .to_mut();
             for words in own_words.iter().filter_map(|name| self.headers.get(name)?.to_str().ok()) {
                 // Words nobody knows are ignored here, as in Envoy: they come from a client.
                 if let Ok((on, codes)) = crate::retry::RetryOn::parse(words) {
@@ -418,11 +473,11 @@ impl<'a> Flight<'a> {
             counts.upstream_rq_pending_overflow.increment();
             return Err(AttemptError::Acquire(AcquireError::Overflow));
         };
-        if matches!(self.forward.host, HostRewrite::Auto) {
-            if let Some(name) = host.hostname.as_deref().and_then(|name| HeaderValue::from_str(name).ok()) {
-                self.authority = name;
-                record.authority = Some(self.authority.clone());
-            }
+        if matches!(self.forward.host, HostRewrite::Auto)
+            && let Some(name) = host.hostname.as_deref().and_then(|name| HeaderValue::from_str(name).ok())
+        {
+            self.authority = name;
+            record.authority = Some(self.authority.clone());
         }
         let started = Instant::now();
         let source = self.source.clone();
@@ -437,7 +492,8 @@ impl<'a> Flight<'a> {
             let lease = self.acquire(cluster, &host, version).await.map_err(AttemptError::Acquire)?;
             record.upstream_local = lease.info.local;
             record.upstream_principals = Some(Rc::clone(&lease.info.principals));
-            let keep = lease.is_http2() || (may_retry && policy.is_some_and(|policy| policy.retries_after_sending(self.grpc)));
+            let keep = lease.is_http2()
+                || (may_retry && policy.is_some_and(|policy| policy.retries_after_sending(self.grpc)));
             let request = self.request(&lease, keep);
             let reused = lease.reused || lease.is_http2();
             counts.upstream_rq_total.increment();
@@ -492,14 +548,20 @@ impl<'a> Flight<'a> {
         let worker = &self.connection.downstream.worker;
         match &cluster.settings().discovery {
             Discovery::OriginalDestination(_) => {
-                let address = cluster.original_destination(&self.connection.downstream, Some(&self.headers))?;
+                let address =
+                    cluster.original_destination(&self.connection.downstream, Some(&self.headers))?;
                 Some(worker.pools.original(cluster, address))
             }
             _ => cluster.pick(worker.index, pick),
         }
     }
 
-    async fn acquire(&self, cluster: &Arc<Cluster>, host: &Arc<Host>, version: Version) -> Result<Lease, AcquireError> {
+    async fn acquire(
+        &self,
+        cluster: &Arc<Cluster>,
+        host: &Arc<Host>,
+        version: Version,
+    ) -> Result<Lease, AcquireError> {
         let worker = &self.connection.downstream.worker;
         let settings = cluster.settings();
         let server_name = settings.auto_sni.then(|| self.authority.to_str().ok()).flatten();
@@ -511,7 +573,11 @@ impl<'a> Flight<'a> {
         };
         let application_protocols =
             alpn.filter(|_| !protocols.is_empty()).map(|alpn| (alpn.identity, protocols.as_slice()));
-        let ask = Ask { version, server_name: server_name.map(super::normalize::without_port), application_protocols };
+        let ask = Ask {
+            version,
+            server_name: server_name.map(super::normalize::without_port),
+            application_protocols,
+        };
         worker.pools.acquire(worker, cluster, host, ask).await
     }
 
@@ -522,10 +588,8 @@ impl<'a> Flight<'a> {
             Some(source) => RequestBody::attempt(source),
             None => RequestBody::empty(),
         };
-        if !keep {
-            if let Some(source) = self.source.as_ref().filter(|_| self.forward.mirrors.is_empty()) {
-                source.keep_nothing();
-            }
+        if !keep && let Some(source) = self.source.as_ref().filter(|_| self.forward.mirrors.is_empty()) {
+            source.keep_nothing();
         }
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
@@ -579,7 +643,8 @@ impl<'a> Flight<'a> {
     fn wants_retry(&self, policy: Option<&RetryPolicy>, response: &Response<UpstreamBody>) -> bool {
         let Some(policy) = policy else { return false };
         let grpc_status = self.grpc.then(|| headers::grpc_status(response.headers())).flatten();
-        let attempt = Attempt::Response { status: response.status(), headers: response.headers(), grpc_status };
+        let attempt =
+            Attempt::Response { status: response.status(), headers: response.headers(), grpc_status };
         policy.wants(&attempt)
             && self.has_headers()
             && self.source.as_ref().is_none_or(|source| source.can_replay())
@@ -589,8 +654,12 @@ impl<'a> Flight<'a> {
         match error {
             AttemptError::Final(failure) => failure,
             AttemptError::Acquire(AcquireError::Overflow) => Failure::Overflow,
-            AttemptError::Acquire(AcquireError::Connect { kind: FailureKind::Timeout, .. }) => Failure::ConnectTimeout,
-            AttemptError::Acquire(AcquireError::Connect { reason, .. }) => Failure::Connect(reason.to_string()),
+            AttemptError::Acquire(AcquireError::Connect { kind: FailureKind::Timeout, .. }) => {
+                Failure::ConnectTimeout
+            }
+            AttemptError::Acquire(AcquireError::Connect { reason, .. }) => {
+                Failure::Connect(reason.to_string())
+            }
             AttemptError::Send(sent, _) => Failure::Upstream(sent.cause, sent.reason),
             AttemptError::Limit(limit) => self.limit_failure(limit),
         }
@@ -634,7 +703,12 @@ struct Times {
 
 impl Times {
     /// The route's timeout runs from when the request was received whole.
-    fn route_limit(&self, started: Instant, source: Option<&RequestSource>, now: Instant) -> Option<(Instant, Limit)> {
+    fn route_limit(
+        &self,
+        started: Instant,
+        source: Option<&RequestSource>,
+        now: Instant,
+    ) -> Option<(Instant, Limit)> {
         let from = match source {
             Some(source) => source.ended.get().unwrap_or(now),
             None => started,
@@ -642,7 +716,12 @@ impl Times {
         self.route.map(|limit| (from + limit, Limit::Route))
     }
 
-    fn next(&self, started: Instant, source: Option<&RequestSource>, now: Instant) -> Option<(Instant, Limit)> {
+    fn next(
+        &self,
+        started: Instant,
+        source: Option<&RequestSource>,
+        now: Instant,
+    ) -> Option<(Instant, Limit)> {
         let moved = source.map_or(started, |source| source.moved.get());
         let idle = self.idle.map(|limit| (moved.max(started) + limit, Limit::Idle));
         let stream = self.stream.map(|limit| (started + limit, Limit::Stream));
@@ -676,12 +755,15 @@ fn bounded(told: Option<Duration>, longest: Option<Duration>, offset: Duration) 
 }
 
 fn cookie_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';')).find_map(
-        |pair| {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(';'))
+        .find_map(|pair| {
             let (key, value) = pair.trim().split_once('=')?;
             (key == name).then(|| value.trim_matches('"'))
-        },
-    )
+        })
 }
 
 fn set_cookie(name: &str, value: &str, ttl: Duration, path: &str) -> Option<HeaderValue> {

@@ -58,8 +58,14 @@ pub fn survey(headers: &HeaderMap) -> Survey {
         survey.underscore |= text.as_bytes().contains(&b'_');
         survey.hop_by_hop |= matches!(
             text,
-            "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade"
-                | "http2-settings" | "trailer"
+            "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "te"
+                | "transfer-encoding"
+                | "upgrade"
+                | "http2-settings"
+                | "trailer"
         );
     }
     survey
@@ -79,7 +85,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     let wants_trailers = headers.get_all(header::TE).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     });
     for name in [
         header::CONNECTION,
@@ -107,8 +116,18 @@ fn is_relied_on(name: &HeaderName) -> bool {
         || text.starts_with("grpc-")
         || matches!(
             text,
-            "host" | "authorization" | "x-request-id" | "traceparent" | "tracestate" | "b3" | "baggage"
-                | "forwarded" | "content-length" | "content-type" | "cookie" | "via"
+            "host"
+                | "authorization"
+                | "x-request-id"
+                | "traceparent"
+                | "tracestate"
+                | "b3"
+                | "baggage"
+                | "forwarded"
+                | "content-length"
+                | "content-type"
+                | "cookie"
+                | "via"
         )
 }
 
@@ -142,7 +161,8 @@ pub fn forwarded_for(
     let hops = manager.trusted_hops;
     let given = addresses(headers);
     let client = if manager.use_remote_address {
-        let trusted = (hops > 0).then(|| given.len().checked_sub(hops).and_then(|index| given.get(index))).flatten();
+        let trusted =
+            (hops > 0).then(|| given.len().checked_sub(hops).and_then(|index| given.get(index))).flatten();
         // Private addresses are not trust: at an edge nothing is inside unless nobody is in front.
         let address = trusted.map_or(peer, |ip| SocketAddr::new(*ip, 0));
         Client { address, internal: given.is_empty() && hops == 0 && is_private(peer.ip()) }
@@ -327,7 +347,10 @@ pub fn grpc_timeout(headers: &HeaderMap) -> Option<std::time::Duration> {
 /// The type of an upgrade that a request asks for, in lower case.
 pub fn upgrade_type(headers: &HeaderMap) -> Option<String> {
     let asks = headers.get_all(header::CONNECTION).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
     });
     let kind = headers.get(header::UPGRADE).filter(|_| asks)?.to_str().ok()?;
     Some(kind.trim().to_ascii_lowercase()).filter(|kind| !kind.is_empty())

@@ -20,7 +20,11 @@ fn a_client_cannot_nominate_mesh_headers_for_removal() {
         ("upgrade", "h2c"),
     ]);
     strip_hop_by_hop(&mut headers);
-    assert!(!headers.contains_key("connection") && !headers.contains_key("x-secret") && !headers.contains_key("upgrade"));
+    assert!(
+        !headers.contains_key("connection")
+            && !headers.contains_key("x-secret")
+            && !headers.contains_key("upgrade")
+    );
     assert!(headers.contains_key("x-forwarded-client-cert") && headers.contains_key("authorization"));
     assert_eq!(headers["te"], "trailers");
 }
@@ -56,6 +60,9 @@ fn grpc_timeouts_have_units() {
 
 #[test]
 fn an_upgrade_needs_both_headers() {
-    assert_eq!(upgrade_type(&map(&[("connection", "Upgrade"), ("upgrade", "WebSocket")])).as_deref(), Some("websocket"));
+    assert_eq!(
+        upgrade_type(&map(&[("connection", "Upgrade"), ("upgrade", "WebSocket")])).as_deref(),
+        Some("websocket")
+    );
     assert_eq!(upgrade_type(&map(&[("upgrade", "websocket")])), None);
 }

@@ -3,7 +3,8 @@
 use crate::compile::CompileError;
 use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use envoy_types::pb::envoy::config::route::v3::{
-    HeaderMatcher as HeaderProto, QueryParameterMatcher as QueryProto, header_matcher, query_parameter_matcher,
+    HeaderMatcher as HeaderProto, QueryParameterMatcher as QueryProto, header_matcher,
+    query_parameter_matcher,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     RegexMatchAndSubstitute, RegexMatcher, StringMatcher as StringProto, string_matcher::MatchPattern,
@@ -34,7 +35,11 @@ impl StringMatcher {
     pub fn compile(message: &StringProto) -> Result<Self, CompileError> {
         let ignore = message.ignore_case;
         let bytes = |text: &String| -> Box<[u8]> {
-            if ignore { text.to_ascii_lowercase().into_bytes().into() } else { text.clone().into_bytes().into() }
+            if ignore {
+                text.to_ascii_lowercase().into_bytes().into()
+            } else {
+                text.clone().into_bytes().into()
+            }
         };
         Ok(match &message.match_pattern {
             Some(MatchPattern::Exact(text)) => Self::Exact(bytes(text), ignore),
@@ -42,7 +47,9 @@ impl StringMatcher {
             Some(MatchPattern::Suffix(text)) => Self::Suffix(bytes(text), ignore),
             Some(MatchPattern::Contains(text)) => Self::Contains(bytes(text), ignore),
             Some(MatchPattern::SafeRegex(regex)) => Self::Regex(full_regex(regex)?),
-            Some(MatchPattern::Custom(_)) => return Err(CompileError::unsupported("custom", "a custom matcher")),
+            Some(MatchPattern::Custom(_)) => {
+                return Err(CompileError::unsupported("custom", "a custom matcher"));
+            }
             None => return Err(CompileError::missing("match_pattern")),
         })
     }
@@ -78,7 +85,11 @@ pub fn full_regex(matcher: &RegexMatcher) -> Result<Regex, CompileError> {
 
 fn regex(pattern: &str) -> Result<Regex, String> {
     let build = |unicode: bool| {
-        RegexBuilder::new(pattern).unicode(unicode).size_limit(4 * 1024 * 1024).dot_matches_new_line(true).build()
+        RegexBuilder::new(pattern)
+            .unicode(unicode)
+            .size_limit(4 * 1024 * 1024)
+            .dot_matches_new_line(true)
+            .build()
     };
     // Expressions that name characters beyond ASCII need Unicode.
     build(false).or_else(|_| build(true)).map_err(|error| error.to_string())
@@ -107,7 +118,12 @@ impl Substitution {
                         replacement.extend_from_slice(&[b'$', b'{', digit, b'}']);
                     }
                     Some(b'\\') => replacement.push(b'\\'),
-                    _ => return Err(CompileError::invalid("substitution", "a backslash needs a digit or a backslash")),
+                    _ => {
+                        return Err(CompileError::invalid(
+                            "substitution",
+                            "a backslash needs a digit or a backslash",
+                        ));
+                    }
                 },
                 other => replacement.push(other),
             }
@@ -218,10 +234,18 @@ impl HeaderMatcher {
             Some(Specifier::PresentMatch(present)) => HeaderKind::Present(*present),
             Some(Specifier::RangeMatch(range)) => HeaderKind::Range(range.start, range.end),
             Some(Specifier::ExactMatch(exact)) => HeaderKind::Text(text(MatchPattern::Exact(exact.clone()))?),
-            Some(Specifier::PrefixMatch(prefix)) => HeaderKind::Text(text(MatchPattern::Prefix(prefix.clone()))?),
-            Some(Specifier::SuffixMatch(suffix)) => HeaderKind::Text(text(MatchPattern::Suffix(suffix.clone()))?),
-            Some(Specifier::ContainsMatch(part)) => HeaderKind::Text(text(MatchPattern::Contains(part.clone()))?),
-            Some(Specifier::SafeRegexMatch(regex)) => HeaderKind::Text(text(MatchPattern::SafeRegex(regex.clone()))?),
+            Some(Specifier::PrefixMatch(prefix)) => {
+                HeaderKind::Text(text(MatchPattern::Prefix(prefix.clone()))?)
+            }
+            Some(Specifier::SuffixMatch(suffix)) => {
+                HeaderKind::Text(text(MatchPattern::Suffix(suffix.clone()))?)
+            }
+            Some(Specifier::ContainsMatch(part)) => {
+                HeaderKind::Text(text(MatchPattern::Contains(part.clone()))?)
+            }
+            Some(Specifier::SafeRegexMatch(regex)) => {
+                HeaderKind::Text(text(MatchPattern::SafeRegex(regex.clone()))?)
+            }
             Some(Specifier::StringMatch(matcher)) => {
                 HeaderKind::Text(StringMatcher::compile(matcher).map_err(|error| error.at("string_match"))?)
             }

@@ -1,6 +1,11 @@
 use super::*;
 
-fn header(name: &str, specifier: header_matcher::HeaderMatchSpecifier, invert: bool, empty: bool) -> HeaderMatcher {
+fn header(
+    name: &str,
+    specifier: header_matcher::HeaderMatchSpecifier,
+    invert: bool,
+    empty: bool,
+) -> HeaderMatcher {
     HeaderMatcher::compile(&HeaderProto {
         name: name.to_owned(),
         invert_match: invert,
@@ -50,7 +55,10 @@ fn a_repeated_header_is_read_against_the_client() {
     assert!(matches(&matcher, &values, Reading::Any));
     assert!(!matches(&matcher, &values, Reading::Every));
     let not_admin = header("x-user", exact("admin"), true, false);
-    assert!(!matches(&not_admin, &values, Reading::Every), "an allowing rule is not fooled by one good value");
+    assert!(
+        !matches(&not_admin, &values, Reading::Every),
+        "an allowing rule is not fooled by one good value"
+    );
 }
 
 #[test]
@@ -71,7 +79,8 @@ fn case_is_ignored_where_asked() {
         (MatchPattern::Contains("AbC".into()), "xaBcx"),
     ] {
         let matcher = |ignore_case| {
-            StringMatcher::compile(&StringProto { ignore_case, match_pattern: Some(pattern.clone()) }).unwrap()
+            StringMatcher::compile(&StringProto { ignore_case, match_pattern: Some(pattern.clone()) })
+                .unwrap()
         };
         assert!(matcher(true).matches(text.as_bytes()) && !matcher(false).matches(text.as_bytes()));
     }
@@ -96,7 +105,9 @@ fn query_parameters_are_found_by_name() {
 #[test]
 fn chances_are_kept_over_many_requests() {
     let fraction = Fraction::percent(10.0);
-    let hits = (0..100_000u64).filter(|random| fraction.happens(random.wrapping_mul(0x9E37_79B9_7F4A_7C15), 7)).count();
+    let hits = (0..100_000u64)
+        .filter(|random| fraction.happens(random.wrapping_mul(0x9E37_79B9_7F4A_7C15), 7))
+        .count();
     // Five standard deviations around 10,000.
     assert!((9_525..=10_475).contains(&hits), "{hits}");
     assert!(Fraction::ALWAYS.happens(0, 0) && !Fraction::NEVER.happens(0, 0));

@@ -57,7 +57,10 @@ impl HeaderMutations {
         let mut mutations = Self::default();
         for (index, name) in remove.iter().enumerate() {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                CompileError::invalid(format!("headers_to_remove[{index}]"), format!("'{name}' is not a header name"))
+                CompileError::invalid(
+                    format!("headers_to_remove[{index}]"),
+                    format!("'{name}' is not a header name"),
+                )
             })?;
             mutations.remove.push(name);
         }
@@ -76,10 +79,13 @@ impl HeaderMutations {
                 .map_err(|_| CompileError::unsupported("header.raw_value", "a value that is not UTF-8"))?
         };
         let value = if text.contains('%') {
-            Template::Format(Format::text(&text).map_err(|reason| CompileError::invalid("header.value", reason))?)
+            Template::Format(
+                Format::text(&text).map_err(|reason| CompileError::invalid("header.value", reason))?,
+            )
         } else {
-            let value = HeaderValue::from_str(&text)
-                .map_err(|_| CompileError::invalid("header.value", "contains a byte headers must not have"))?;
+            let value = HeaderValue::from_str(&text).map_err(|_| {
+                CompileError::invalid("header.value", "contains a byte headers must not have")
+            })?;
             Template::Constant(value)
         };
         // The older field `append` decides where it is set.
@@ -90,7 +96,9 @@ impl HeaderMutations {
             (_, 1) => Append::AddIfAbsent,
             (_, 2) => Append::Overwrite,
             (_, 3) => Append::OverwriteIfExists,
-            (_, other) => return Err(CompileError::invalid("append_action", format!("{other} is not an action"))),
+            (_, other) => {
+                return Err(CompileError::invalid("append_action", format!("{other} is not an action")));
+            }
         };
         if header.key.eq_ignore_ascii_case("host") || header.key == ":authority" {
             self.authority = Some(value);
@@ -112,7 +120,11 @@ impl HeaderMutations {
     }
 
     /// Changes `headers`; `render` gives the text of a format. Returns a new authority, if any.
-    pub fn apply(&self, headers: &mut HeaderMap, render: impl Fn(&HeaderMap, &Format) -> String) -> Option<HeaderValue> {
+    pub fn apply(
+        &self,
+        headers: &mut HeaderMap,
+        render: impl Fn(&HeaderMap, &Format) -> String,
+    ) -> Option<HeaderValue> {
         for name in &self.remove {
             headers.remove(name);
         }

@@ -89,9 +89,7 @@ fn is_unreserved(byte: u8) -> bool {
 }
 
 fn has_escaped_slash(path: &[u8]) -> bool {
-    path.windows(3).any(|window| {
-        matches!(window, [b'%', b'2', b'F' | b'f'] | [b'%', b'5', b'C' | b'c'])
-    })
+    path.windows(3).any(|window| matches!(window, [b'%', b'2', b'F' | b'f'] | [b'%', b'5', b'C' | b'c']))
 }
 
 /// Decodes the escapes of bytes that `wanted` wants, and writes all others with capitals. A percent
@@ -194,7 +192,27 @@ pub fn is_host(authority: &str) -> bool {
     !authority.is_empty()
         && authority.bytes().all(|byte| {
             byte.is_ascii_alphanumeric()
-                || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'*' | b'+' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b',' | b';' | b'=')
+                || matches!(
+                    byte,
+                    b'-' | b'.'
+                        | b'_'
+                        | b'~'
+                        | b':'
+                        | b'['
+                        | b']'
+                        | b'%'
+                        | b'*'
+                        | b'+'
+                        | b'!'
+                        | b'$'
+                        | b'&'
+                        | b'\''
+                        | b'('
+                        | b')'
+                        | b','
+                        | b';'
+                        | b'='
+                )
         })
 }
 

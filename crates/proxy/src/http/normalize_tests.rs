@@ -10,7 +10,16 @@ fn normal(text: &str) -> String {
 
 #[test]
 fn what_reaches_one_resource_is_one_path() {
-    for same in ["/admin", "//admin", "/./admin", "/x/../admin", "/%61dmin", "/%2fadmin", "/x/%2e%2e/admin", "\\admin"] {
+    for same in [
+        "/admin",
+        "//admin",
+        "/./admin",
+        "/x/../admin",
+        "/%61dmin",
+        "/%2fadmin",
+        "/x/%2e%2e/admin",
+        "\\admin",
+    ] {
         if same.starts_with('/') {
             assert_eq!(normal(same), "/admin", "{same}");
         }

@@ -5,7 +5,10 @@ use super::filter::Filters;
 use super::filter::cors::Decision as Cors;
 use super::filter::fault::Faults;
 use super::filter::rbac::{Request as PolicyRequest, Subject, Verdict};
-use super::routes::{Action, ClusterChoice, Forward, Redirect, RedirectPath, RequestView, RequireTls, Route, RouteTable, VirtualHost, replace_matched};
+use super::routes::{
+    Action, ClusterChoice, Forward, Redirect, RedirectPath, RequestView, RequireTls, Route, RouteTable,
+    VirtualHost, replace_matched,
+};
 use http::{HeaderMap, Method, StatusCode};
 use std::sync::Arc;
 
@@ -57,7 +60,12 @@ pub struct Ground<'a> {
 }
 
 /// Decides about one request.
-pub fn plan<'t>(table: &'t RouteTable, filters: &Filters, view: &RequestView<'_>, ground: &Ground<'_>) -> Plan<'t> {
+pub fn plan<'t>(
+    table: &'t RouteTable,
+    filters: &Filters,
+    view: &RequestView<'_>,
+    ground: &Ground<'_>,
+) -> Plan<'t> {
     let virtual_host = table.virtual_host(view.host);
     let route = virtual_host.and_then(|host| host.route(view, table.ignore_path_parameters));
     let mut plan = Plan {
@@ -98,29 +106,36 @@ pub fn plan<'t>(table: &'t RouteTable, filters: &Filters, view: &RequestView<'_>
             plan.faults = fault.decide(&view.header, cluster, view.random);
         }
     }
-    if filters.cors {
-        if let Some(cors) = route.filters.cors.as_ref().or(virtual_host.filters.cors.as_ref()) {
-            let method = Method::from_bytes(view.header.method.as_bytes()).unwrap_or_default();
-            match cors.decide(&method, view.header.headers, view.random) {
-                Cors::Ignore => {}
-                Cors::Mark(headers) => plan.response_marks = Some(headers),
-                Cors::Preflight(headers) => {
-                    plan.step = Step::Preflight(headers);
-                    return plan;
-                }
+    if filters.cors
+        && let Some(cors) = route.filters.cors.as_ref().or(virtual_host.filters.cors.as_ref())
+    {
+        let method = Method::from_bytes(view.header.method.as_bytes()).unwrap_or_default();
+        match cors.decide(&method, view.header.headers, view.random) {
+            Cors::Ignore => {}
+            Cors::Mark(headers) => plan.response_marks = Some(headers),
+            Cors::Preflight(headers) => {
+                plan.step = Step::Preflight(headers);
+                return plan;
             }
         }
     }
     plan.step = match &route.action {
         Action::Forward(forward) => Step::Forward(forward),
         Action::Respond(response) => Step::Respond(response),
-        Action::Redirect(redirect) => Step::Redirect(redirect.status, location(redirect, route, view, ground.secure)),
+        Action::Redirect(redirect) => {
+            Step::Redirect(redirect.status, location(redirect, route, view, ground.secure))
+        }
     };
     plan
 }
 
 /// Asks every policy; the first that refuses decides. A route's own policy replaces the filter's.
-fn policy(plan: &mut Plan<'_>, filters: &Filters, view: &RequestView<'_>, ground: &Ground<'_>) -> Option<Verdict> {
+fn policy(
+    plan: &mut Plan<'_>,
+    filters: &Filters,
+    view: &RequestView<'_>,
+    ground: &Ground<'_>,
+) -> Option<Verdict> {
     if filters.rbac.is_empty() {
         return None;
     }
@@ -158,7 +173,8 @@ fn location(redirect: &Redirect, route: &Route, view: &RequestView<'_>, secure: 
     // A port that the new scheme implies is left out, also one that the old scheme implied.
     let implied = |scheme: &str| if scheme == "https" { 443 } else { 80 };
     let port = port.filter(|port| *port != implied(scheme));
-    let port = port.filter(|port| redirect.port.is_some() || scheme == old_scheme || *port != implied(old_scheme));
+    let port =
+        port.filter(|port| redirect.port.is_some() || scheme == old_scheme || *port != implied(old_scheme));
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     let path = match &redirect.path {
         RedirectPath::Keep => view.path.to_owned(),

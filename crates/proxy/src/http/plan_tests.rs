@@ -8,7 +8,9 @@ use envoy_types::pb::envoy::config::core::v3::{DataSource, Node, data_source::Sp
 use envoy_types::pb::envoy::config::rbac::v3 as rbac;
 use envoy_types::pb::envoy::config::route::v3 as pb;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac as HttpRbac;
-use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, StringMatcher, path_matcher, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    PathMatcher, StringMatcher, path_matcher, string_matcher::MatchPattern,
+};
 
 fn prefix(prefix: &str) -> pb::RouteMatch {
     pb::RouteMatch {
@@ -22,24 +24,54 @@ fn to(matcher: pb::RouteMatch, cluster: &str) -> pb::Route {
         cluster_specifier: Some(pb::route_action::ClusterSpecifier::Cluster(cluster.into())),
         ..pb::RouteAction::default()
     };
-    pb::Route { name: cluster.into(), r#match: Some(matcher), action: Some(pb::route::Action::Route(action)), ..pb::Route::default() }
+    pb::Route {
+        name: cluster.into(),
+        r#match: Some(matcher),
+        action: Some(pb::route::Action::Route(action)),
+        ..pb::Route::default()
+    }
 }
 
 fn redirects(redirect: pb::RedirectAction) -> pb::Route {
-    pb::Route { r#match: Some(prefix("/")), action: Some(pb::route::Action::Redirect(redirect)), ..pb::Route::default() }
+    pb::Route {
+        r#match: Some(prefix("/")),
+        action: Some(pb::route::Action::Redirect(redirect)),
+        ..pb::Route::default()
+    }
 }
 
 fn table(routes: Vec<pb::Route>, require_tls: i32) -> RouteTable {
-    let host = pb::VirtualHost { name: "shop".into(), domains: vec!["shop.example".into()], routes, require_tls, ..pb::VirtualHost::default() };
-    let message = pb::RouteConfiguration { virtual_hosts: vec![host], ignore_port_in_host_matching: true, ..pb::RouteConfiguration::default() };
+    let host = pb::VirtualHost {
+        name: "shop".into(),
+        domains: vec!["shop.example".into()],
+        routes,
+        require_tls,
+        ..pb::VirtualHost::default()
+    };
+    let message = pb::RouteConfiguration {
+        virtual_hosts: vec![host],
+        ignore_port_in_host_matching: true,
+        ..pb::RouteConfiguration::default()
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let node = Node::default();
     let telemetry = Telemetry::new(&node, 1);
-    let context = Context { node: node.into(), secrets: Default::default(), telemetry, control: runtime.handle().clone() };
+    let context = Context {
+        node: node.into(),
+        secrets: Default::default(),
+        telemetry,
+        control: runtime.handle().clone(),
+    };
     route::compile(&message, None, &context).unwrap()
 }
 
-fn decide<R>(table: &RouteTable, filters: &Filters, authority: &str, path: &str, then: impl FnOnce(Plan<'_>) -> R) -> R {
+fn decide<R>(
+    table: &RouteTable,
+    filters: &Filters,
+    authority: &str,
+    path: &str,
+    then: impl FnOnce(Plan<'_>) -> R,
+) -> R {
     let headers = HeaderMap::new();
     let host = normalize::host(authority, true);
     let (bare, query) = path.split_once('?').unwrap_or((path, ""));
@@ -77,7 +109,8 @@ fn step(table: &RouteTable, authority: &str, path: &str) -> String {
 
 #[test]
 fn the_first_route_that_matches_is_taken() {
-    let table = table(vec![to(prefix("/api"), "api"), to(prefix("/api/v2"), "never"), to(prefix("/"), "web")], 0);
+    let table =
+        table(vec![to(prefix("/api"), "api"), to(prefix("/api/v2"), "never"), to(prefix("/"), "web")], 0);
     assert_eq!(step(&table, "shop.example", "/api/v2"), "api");
     assert_eq!(step(&table, "Shop.Example:8080", "/"), "web");
     assert_eq!(step(&table, "other.example", "/"), "NoRoute");
@@ -113,34 +146,56 @@ fn a_host_that_requires_tls_sends_clients_there() {
 fn direct_responses_are_given() {
     let response = pb::DirectResponseAction {
         status: 418,
-        body: Some(DataSource { specifier: Some(Specifier::InlineString("short".into())), ..DataSource::default() }),
+        body: Some(DataSource {
+            specifier: Some(Specifier::InlineString("short".into())),
+            ..DataSource::default()
+        }),
         ..pb::DirectResponseAction::default()
     };
-    let route = pb::Route { r#match: Some(prefix("/")), action: Some(pb::route::Action::DirectResponse(response)), ..pb::Route::default() };
+    let route = pb::Route {
+        r#match: Some(prefix("/")),
+        action: Some(pb::route::Action::DirectResponse(response)),
+        ..pb::Route::default()
+    };
     let table = table(vec![route], 0);
     decide(&table, &Filters::default(), "shop.example", "/", |plan| match plan.step {
-        Step::Respond(response) => assert_eq!((response.status.as_u16(), &response.body[..]), (418, &b"short"[..])),
+        Step::Respond(response) => {
+            assert_eq!((response.status.as_u16(), &response.body[..]), (418, &b"short"[..]))
+        }
         other => panic!("{other:?}"),
     });
 }
 
 #[test]
 fn policy_comes_before_routing() {
-    let path = StringMatcher { ignore_case: false, match_pattern: Some(MatchPattern::Prefix("/admin".into())) };
+    let path =
+        StringMatcher { ignore_case: false, match_pattern: Some(MatchPattern::Prefix("/admin".into())) };
     let permission = rbac::Permission {
-        rule: Some(rbac::permission::Rule::UrlPath(PathMatcher { rule: Some(path_matcher::Rule::Path(path)) })),
+        rule: Some(rbac::permission::Rule::UrlPath(PathMatcher {
+            rule: Some(path_matcher::Rule::Path(path)),
+        })),
     };
     let anyone = rbac::Principal { identifier: Some(rbac::principal::Identifier::Any(true)) };
-    let policy = rbac::Policy { permissions: vec![permission], principals: vec![anyone], ..rbac::Policy::default() };
-    let rules = rbac::Rbac { action: 1, policies: [("ns[default]-policy[no]-rule[0]".to_owned(), policy)].into(), ..rbac::Rbac::default() };
+    let policy =
+        rbac::Policy { permissions: vec![permission], principals: vec![anyone], ..rbac::Policy::default() };
+    let rules = rbac::Rbac {
+        action: 1,
+        policies: [("ns[default]-policy[no]-rule[0]".to_owned(), policy)].into(),
+        ..rbac::Rbac::default()
+    };
     let compiled = Rbac::compile_http(&HttpRbac { rules: Some(rules), ..HttpRbac::default() }).unwrap();
     let filters = Filters { rbac: vec![compiled.into()], ..Filters::default() };
     let table = table(vec![to(prefix("/"), "web")], 0);
-    for (authority, path, denied) in [("shop.example", "/admin/x", true), ("unknown", "/admin", true), ("shop.example", "/", false)] {
+    for (authority, path, denied) in
+        [("shop.example", "/admin/x", true), ("unknown", "/admin", true), ("shop.example", "/", false)]
+    {
         decide(&table, &filters, authority, path, |plan| match plan.step {
             Step::Denied(verdict) => {
                 assert!(denied, "{path}");
-                assert_eq!(verdict.details(), "rbac_access_denied_matched_policy[ns[default]-policy[no]-rule[0]]");
+                assert_eq!(
+                    verdict.details(),
+                    "rbac_access_denied_matched_policy[ns[default]-policy[no]-rule[0]]"
+                );
             }
             _ => assert!(!denied, "{path}"),
         });
@@ -154,11 +209,20 @@ fn what_is_not_honoured_is_refused_by_name() {
     if let Some(pb::route::Action::Route(action)) = &mut route.action {
         action.priority = 1;
     }
-    message.virtual_hosts.push(pb::VirtualHost { domains: vec!["*".into()], routes: vec![route], ..pb::VirtualHost::default() });
+    message.virtual_hosts.push(pb::VirtualHost {
+        domains: vec!["*".into()],
+        routes: vec![route],
+        ..pb::VirtualHost::default()
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let node = Node::default();
     let telemetry = Telemetry::new(&node, 1);
-    let context = Context { node: node.into(), secrets: Default::default(), telemetry, control: runtime.handle().clone() };
+    let context = Context {
+        node: node.into(),
+        secrets: Default::default(),
+        telemetry,
+        control: runtime.handle().clone(),
+    };
     let error = route::compile(&message, None, &context).unwrap_err();
     assert_eq!(error.field, "virtual_hosts[0].routes[0].route.priority");
 }

@@ -50,7 +50,11 @@ pub(super) async fn answer(connection: Rc<Connection>, request: Request<Incoming
     let counts = manager.counts.of(worker.index);
     counts.downstream_rq_total.increment();
     counts.downstream_rq_active.increment();
-    if http1 { counts.downstream_rq_http1_total.increment() } else { counts.downstream_rq_http2_total.increment() }
+    if http1 {
+        counts.downstream_rq_http1_total.increment()
+    } else {
+        counts.downstream_rq_http2_total.increment()
+    }
     connection.request_began();
     let mut record = RequestRecord::begin(&connection, &request);
     let mut request = request;
@@ -106,14 +110,19 @@ pub(super) async fn answer(connection: Rc<Connection>, request: Request<Incoming
         route: route.map(|route| &**route),
         marks: response_marks,
         tells_peer: admitted.tells_peer,
-        request_id: admitted.headers.get(headers::REQUEST_ID).filter(|_| manager.request_id_in_response).cloned(),
+        request_id: admitted
+            .headers
+            .get(headers::REQUEST_ID)
+            .filter(|_| manager.request_id_in_response)
+            .cloned(),
         grpc: admitted.grpc,
     };
     let forward = match step {
         Step::Forward(forward) => forward,
         step => {
             if manager.tracing.is_some() {
-                record.request_headers = crate::telemetry::capture(&manager.captured.request, &admitted.headers);
+                record.request_headers =
+                    crate::telemetry::capture(&manager.captured.request, &admitted.headers);
             }
             record.request_headers = crate::telemetry::capture(&manager.captured.request, &admitted.headers);
             return finish.local(record, step);
@@ -136,13 +145,19 @@ pub(super) async fn answer(connection: Rc<Connection>, request: Request<Incoming
     let (Some(virtual_host), Some(route)) = (virtual_host, route) else {
         return finish.failed(record, &Failure::NoRoute, None);
     };
-    let upgrade = match upgrade::allowed(&manager.upgrades, &forward.upgrades, admitted.upgrade.take(), &admitted.method) {
+    let upgrade = match upgrade::allowed(
+        &manager.upgrades,
+        &forward.upgrades,
+        admitted.upgrade.take(),
+        &admitted.method,
+    ) {
         Ok(upgrade) => upgrade,
         Err(failure) => return finish.failed(record, &failure, None),
     };
     let source = (!body.is_end_stream()).then(|| {
         let limit = route.buffer_limit.unwrap_or(REPLAY_LIMIT);
-        let keeps = forward.retry.is_some() || !forward.mirrors.is_empty() || view_has_retry(&admitted.headers);
+        let keeps =
+            forward.retry.is_some() || !forward.mirrors.is_empty() || view_has_retry(&admitted.headers);
         RequestSource::new(body, keeps.then_some(limit), admitted.grpc, record.started)
     });
     if source.is_none() {
@@ -150,7 +165,13 @@ pub(super) async fn answer(connection: Rc<Connection>, request: Request<Incoming
     }
     if let Some(tracing) = &manager.tracing {
         let operation = route.operation.clone();
-        tracing.begin(&mut record, &mut admitted.headers, operation, admitted.random, admitted.client.internal);
+        tracing.begin(
+            &mut record,
+            &mut admitted.headers,
+            operation,
+            admitted.random,
+            admitted.client.internal,
+        );
     }
     let flight = Flight {
         connection: &connection,
@@ -246,7 +267,11 @@ fn note(record: &mut RequestRecord, plan: &Plan<'_>, counts: &crate::telemetry::
 }
 
 /// Checks a request and brings it into the one form that everything after looks at.
-fn admit(connection: &Connection, parts: http::request::Parts, record: &mut RequestRecord) -> Result<Admitted, Failure> {
+fn admit(
+    connection: &Connection,
+    parts: http::request::Parts,
+    record: &mut RequestRecord,
+) -> Result<Admitted, Failure> {
     let manager = &connection.manager;
     let http::request::Parts { method, uri, version, mut headers, .. } = parts;
     let survey = headers::survey(&headers);
@@ -424,7 +449,9 @@ impl Finish<'_> {
             Step::Secure(location) => {
                 (StatusCode::MOVED_PERMANENTLY, location_header(&location), empty(), "direct_response")
             }
-            Step::Redirect(status, location) => (status, location_header(&location), empty(), "direct_response"),
+            Step::Redirect(status, location) => {
+                (status, location_header(&location), empty(), "direct_response")
+            }
             Step::Preflight(headers) => (StatusCode::OK, headers, empty(), "cors_response"),
             Step::Respond(response) => {
                 let (status, headers, body) =
@@ -439,7 +466,12 @@ impl Finish<'_> {
         self.send(record, None, status, headers, body, false)
     }
 
-    fn failed(&self, record: RequestRecord, failure: &Failure, grpc_code: Option<u32>) -> Response<ResponseBody> {
+    fn failed(
+        &self,
+        record: RequestRecord,
+        failure: &Failure,
+        grpc_code: Option<u32>,
+    ) -> Response<ResponseBody> {
         self.failed_with(record, None, failure, grpc_code)
     }
 
@@ -454,7 +486,8 @@ impl Finish<'_> {
         let reply = failure.reply();
         record.flags.insert(reply.flags);
         record.details = reply.details.clone();
-        let (status, mut headers, body) = error_response::message(reply.status, reply.body, self.grpc, grpc_code);
+        let (status, mut headers, body) =
+            error_response::message(reply.status, reply.body, self.grpc, grpc_code);
         if reply.overloaded && !self.connection.manager.filters.router.suppress_envoy_headers {
             headers.insert(headers::OVERLOADED, HeaderValue::from_static("true"));
         }
@@ -498,7 +531,11 @@ impl Finish<'_> {
         if let Some(cookie) = arrived.cookie {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
-        self.dress(&mut record, &mut response, weighted(forward, arrived.chosen).map(|cluster| &cluster.response_headers));
+        self.dress(
+            &mut record,
+            &mut response,
+            weighted(forward, arrived.chosen).map(|cluster| &cluster.response_headers),
+        );
         let http1 = record.version != Version::HTTP_2;
         if http1 && (refused_upgrade || self.connection.is_closing()) {
             // Bytes sent after an upgrade that was refused are not a request.
@@ -527,7 +564,11 @@ impl Finish<'_> {
         let (parts, _) = arrived.response.into_parts();
         let mut response = Response::from_parts(parts, ());
         self.from_upstream(&mut record, &mut response);
-        self.dress(&mut record, &mut response, weighted(forward, arrived.chosen).map(|cluster| &cluster.response_headers));
+        self.dress(
+            &mut record,
+            &mut response,
+            weighted(forward, arrived.chosen).map(|cluster| &cluster.response_headers),
+        );
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(kind) = kind {
             response.headers_mut().insert(header::UPGRADE, kind);
@@ -549,13 +590,14 @@ impl Finish<'_> {
             headers::strip_hop_by_hop(headers);
             headers.remove(header::TE);
         }
-        if let Some(exchange) = self.connection.manager.filters.metadata_exchange {
-            if survey.envoy && exchange.discover_upstream {
-                if let Some(value) = headers.remove(headers::PEER_METADATA) {
-                    record.peer = self.connection.downstream.worker.recorder.peer_of_header(&value);
-                }
-                headers.remove(headers::PEER_METADATA_ID);
+        if let Some(exchange) = self.connection.manager.filters.metadata_exchange
+            && survey.envoy
+            && exchange.discover_upstream
+        {
+            if let Some(value) = headers.remove(headers::PEER_METADATA) {
+                record.peer = self.connection.downstream.worker.recorder.peer_of_header(&value);
             }
+            headers.remove(headers::PEER_METADATA_ID);
         }
         headers.remove(headers::DECORATOR_OPERATION);
         if record.grpc {
@@ -607,7 +649,9 @@ impl Finish<'_> {
         if let Some(id) = &self.request_id {
             headers.insert(headers::REQUEST_ID, id.clone());
         }
-        if self.tells_peer && manager.filters.metadata_exchange.is_some_and(|exchange| exchange.tell_downstream) {
+        if self.tells_peer
+            && manager.filters.metadata_exchange.is_some_and(|exchange| exchange.tell_downstream)
+        {
             headers::add_peer_metadata(self.connection, headers);
         }
         record.response_header_bytes = headers::survey(headers).bytes as u64;
@@ -626,7 +670,12 @@ fn location_header(location: &str) -> HeaderMap {
 }
 
 /// A failure before a plan was made.
-fn fail(mut record: RequestRecord, failure: &Failure, source: Option<Rc<RequestSource>>, grpc: bool) -> Response<ResponseBody> {
+fn fail(
+    mut record: RequestRecord,
+    failure: &Failure,
+    source: Option<Rc<RequestSource>>,
+    grpc: bool,
+) -> Response<ResponseBody> {
     let connection = Rc::clone(&record.connection);
     if let Failure::Normalized(location) = failure {
         record.details = "path_normalization_redirect".into();
@@ -641,7 +690,14 @@ fn fail(mut record: RequestRecord, failure: &Failure, source: Option<Rc<RequestS
             request_id: None,
             grpc,
         };
-        return finish.send(record, source, StatusCode::TEMPORARY_REDIRECT, location_header(location), Bytes::new(), false);
+        return finish.send(
+            record,
+            source,
+            StatusCode::TEMPORARY_REDIRECT,
+            location_header(location),
+            Bytes::new(),
+            false,
+        );
     }
     let LocalReply { status, body, flags, details, close, .. } = failure.reply();
     record.flags.insert(flags);

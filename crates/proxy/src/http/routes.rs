@@ -55,8 +55,12 @@ impl Domains {
         let domain = domain.to_ascii_lowercase();
         let (map, key) = match (domain.as_str(), domain.strip_prefix('*'), domain.strip_suffix('*')) {
             ("*", ..) => return self.any.replace(index).is_none(),
-            (_, Some(suffix), _) => (self.suffixes.entry(std::cmp::Reverse(suffix.len())).or_default(), suffix),
-            (_, _, Some(prefix)) => (self.prefixes.entry(std::cmp::Reverse(prefix.len())).or_default(), prefix),
+            (_, Some(suffix), _) => {
+                (self.suffixes.entry(std::cmp::Reverse(suffix.len())).or_default(), suffix)
+            }
+            (_, _, Some(prefix)) => {
+                (self.prefixes.entry(std::cmp::Reverse(prefix.len())).or_default(), prefix)
+            }
             _ => (&mut self.exact, domain.as_str()),
         };
         map.insert(key.into(), index).is_none()
@@ -222,7 +226,11 @@ impl RouteMatch {
             PathMatch::Exact(wanted, false) => path == &**wanted,
             PathMatch::Exact(wanted, true) => path.eq_ignore_ascii_case(wanted),
             PathMatch::Segments(prefix, ignore_case) => {
-                let starts = if *ignore_case { starts_with_ignoring_case(path, prefix) } else { path.starts_with(&**prefix) };
+                let starts = if *ignore_case {
+                    starts_with_ignoring_case(path, prefix)
+                } else {
+                    path.starts_with(&**prefix)
+                };
                 starts && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
             }
             PathMatch::Regex(regex) => regex.is_match(path.as_bytes()),

@@ -14,22 +14,29 @@ fn domains(list: &[&str]) -> Domains {
 /// the longest prefix wildcard, then `*`.
 fn naive(list: &[&str], host: &str) -> Option<usize> {
     let exact = list.iter().position(|domain| domain.eq_ignore_ascii_case(host));
-    let longest = |matching: Vec<(usize, usize)>| matching.into_iter().max_by_key(|(length, _)| *length).map(|(_, index)| index);
+    let longest = |matching: Vec<(usize, usize)>| {
+        matching.into_iter().max_by_key(|(length, _)| *length).map(|(_, index)| index)
+    };
     let suffixes = || {
-        let candidates = list.iter().enumerate().filter(|(_, domain)| domain.starts_with('*') && domain.len() > 1);
+        let candidates =
+            list.iter().enumerate().filter(|(_, domain)| domain.starts_with('*') && domain.len() > 1);
         longest(
             candidates
-                .filter(|(_, domain)| host.len() >= domain.len() && host.ends_with(&domain[1..].to_ascii_lowercase()))
+                .filter(|(_, domain)| {
+                    host.len() >= domain.len() && host.ends_with(&domain[1..].to_ascii_lowercase())
+                })
                 .map(|(index, domain)| (domain.len(), index))
                 .collect(),
         )
     };
     let prefixes = || {
-        let candidates = list.iter().enumerate().filter(|(_, domain)| domain.ends_with('*') && domain.len() > 1);
+        let candidates =
+            list.iter().enumerate().filter(|(_, domain)| domain.ends_with('*') && domain.len() > 1);
         longest(
             candidates
                 .filter(|(_, domain)| {
-                    host.len() >= domain.len() && host.starts_with(&domain[..domain.len() - 1].to_ascii_lowercase())
+                    host.len() >= domain.len()
+                        && host.starts_with(&domain[..domain.len() - 1].to_ascii_lowercase())
                 })
                 .map(|(index, domain)| (domain.len(), index))
                 .collect(),
@@ -79,7 +86,8 @@ fn view<'a>(path: &'a str, headers: &'a HeaderMap) -> RequestView<'a> {
 }
 
 fn takes(path: PathMatch, given: &str) -> bool {
-    let matcher = RouteMatch { path, headers: Vec::new(), query: Vec::new(), fraction: None, grpc: false, tls: None };
+    let matcher =
+        RouteMatch { path, headers: Vec::new(), query: Vec::new(), fraction: None, grpc: false, tls: None };
     matcher.matches(&view(given, &HeaderMap::new()), false)
 }
 
@@ -88,7 +96,9 @@ fn paths_are_matched_as_their_kind_says() {
     let prefix = |ignore| PathMatch::Prefix("/Foo".into(), ignore);
     let exact = |ignore| PathMatch::Exact("/Foo".into(), ignore);
     let segments = || PathMatch::Segments("/foo".into(), false);
-    assert!(takes(prefix(false), "/Foobar") && !takes(prefix(false), "/foobar") && takes(prefix(true), "/foobar"));
+    assert!(
+        takes(prefix(false), "/Foobar") && !takes(prefix(false), "/foobar") && takes(prefix(true), "/foobar")
+    );
     assert!(takes(exact(false), "/Foo") && !takes(exact(false), "/Foo/") && takes(exact(true), "/fOO"));
     assert!(takes(segments(), "/foo") && takes(segments(), "/foo/bar") && !takes(segments(), "/foobar"));
     assert!(!takes(PathMatch::Connect, "/"));

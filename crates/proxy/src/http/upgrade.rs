@@ -28,7 +28,8 @@ pub(super) fn allowed(
     if wanted == "h2c" {
         return Ok(None);
     }
-    let setting = |list: &[(String, bool)]| list.iter().find(|(kind, _)| *kind == wanted).map(|(_, enabled)| *enabled);
+    let setting =
+        |list: &[(String, bool)]| list.iter().find(|(kind, _)| *kind == wanted).map(|(_, enabled)| *enabled);
     match setting(route).or_else(|| setting(manager)) {
         Some(true) if wanted != "connect" => Ok(Some(wanted)),
         _ => Err(Failure::UpgradeRefused),
@@ -36,7 +37,12 @@ pub(super) fn allowed(
 }
 
 /// Copies bytes both ways until both ends have closed, then closes the record.
-pub(super) fn start(client: OnUpgrade, upstream: OnUpgrade, mut exchange: Box<Exchange>, idle: Option<Duration>) {
+pub(super) fn start(
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    mut exchange: Box<Exchange>,
+    idle: Option<Duration>,
+) {
     tokio::task::spawn_local(async move {
         let (client, upstream) = match tokio::try_join!(client, upstream) {
             Ok(both) => both,

@@ -343,7 +343,8 @@ fn render_object(members: &[(String, Json)], entry: &Entry<'_>, omit_empty: bool
     out.push('{');
     let mut first = true;
     for (key, member) in members {
-        if omit_empty && matches!(member, Json::Typed(operator) if entry.value(&operator.field).is_missing()) {
+        if omit_empty && matches!(member, Json::Typed(operator) if entry.value(&operator.field).is_missing())
+        {
             continue;
         }
         if !std::mem::take(&mut first) {
@@ -525,7 +526,8 @@ fn operator(text: &str) -> Result<(Operator, &str), String> {
         None => (None, rest),
         Some(rest) => {
             let (digits, _) = rest.split_once('%').unwrap_or((rest, ""));
-            let length = digits.parse().map_err(|_| format!("'%{command}:{digits}' needs a length in bytes"))?;
+            let length =
+                digits.parse().map_err(|_| format!("'%{command}:{digits}' needs a length in bytes"))?;
             (Some(length), rest.get(digits.len()..).unwrap_or_default())
         }
     };
@@ -536,14 +538,18 @@ fn operator(text: &str) -> Result<(Operator, &str), String> {
 fn field(command: &str, arguments: Option<&str>) -> Result<Field, String> {
     match (command, arguments) {
         ("REQ", Some(names)) => header_keys(names).map(|(first, second)| Field::RequestHeader(first, second)),
-        ("RESP", Some(names)) => header_keys(names).map(|(first, second)| Field::ResponseHeader(first, second)),
+        ("RESP", Some(names)) => {
+            header_keys(names).map(|(first, second)| Field::ResponseHeader(first, second))
+        }
         ("TRAILER", Some(names)) => {
             header_keys(names).map(|(first, second)| Field::ResponseTrailer(first, second))
         }
         ("REQ_WITHOUT_QUERY", Some(":PATH" | ":path")) => Ok(Field::PathWithoutQuery),
         ("PATH", Some("NQ") | Some("NQ:PATH")) => Ok(Field::PathWithoutQuery),
         ("PATH", Some("WQ") | Some("WQ:PATH")) => Ok(Field::RequestHeader(HeaderKey::Path, None)),
-        ("START_TIME", format) => Ok(Field::StartTime(format.filter(|text| !text.is_empty()).map(str::to_owned))),
+        ("START_TIME", format) => {
+            Ok(Field::StartTime(format.filter(|text| !text.is_empty()).map(str::to_owned)))
+        }
         ("ENVIRONMENT", Some(name)) => {
             let name = name.split(':').next().unwrap_or(name);
             Ok(Field::Constant(std::env::var(name).unwrap_or_default()))

@@ -174,7 +174,13 @@ impl Telemetry {
         let mut entries = Vec::new();
         for cluster in clusters {
             cluster.each_statistic(|name, kind, value| {
-                entries.push((format!("cluster_{name}"), "envoy_cluster_name", cluster.name().to_string(), kind, value));
+                entries.push((
+                    format!("cluster_{name}"),
+                    "envoy_cluster_name",
+                    cluster.name().to_string(),
+                    kind,
+                    value,
+                ));
             });
         }
         for (prefix, counts) in self.managers.lock().iter() {
@@ -250,7 +256,8 @@ impl Recorder {
         if let Some(id) = self.hosts.borrow().get(&key) {
             return *id;
         }
-        let service = series::Service { host: host.to_owned(), name: name.to_owned(), namespace: String::new() };
+        let service =
+            series::Service { host: host.to_owned(), name: name.to_owned(), namespace: String::new() };
         let id = self.telemetry.names.services.id(&service);
         let mut known = self.hosts.borrow_mut();
         if known.len() >= KNOWN_PEER_HEADERS {
@@ -293,9 +300,9 @@ impl AccessLog {
                 Format::compile(format).map_err(|error| error.at("log_format"))?
             }
         };
-        let sink = telemetry
-            .sink(&log.path)
-            .map_err(|error| CompileError::invalid("path", format!("'{}' cannot be opened: {error}", log.path)))?;
+        let sink = telemetry.sink(&log.path).map_err(|error| {
+            CompileError::invalid("path", format!("'{}' cannot be opened: {error}", log.path))
+        })?;
         Ok(Self { format, sink })
     }
 

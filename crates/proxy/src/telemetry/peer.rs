@@ -57,8 +57,7 @@ impl PeerMetadata {
             Some(Kind::StructValue(labels)) => Some(&labels.fields),
             _ => None,
         };
-        let label =
-            |name: &str| labels.map(|labels| string(labels, name)).filter(|value| !value.is_empty());
+        let label = |name: &str| labels.map(|labels| string(labels, name)).filter(|value| !value.is_empty());
         let workload = text("WORKLOAD_NAME");
         let first = |names: &[&str]| names.iter().find_map(|name| label(name)).unwrap_or_default().to_owned();
         let mut canonical_service =

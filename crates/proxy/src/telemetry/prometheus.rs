@@ -167,7 +167,8 @@ fn labels(names: &Names, metric: &str, key: &SeriesKey) -> Option<String> {
     let shape = names.shapes.value(key.shape);
     let short = metric.strip_suffix("_milliseconds").unwrap_or(metric);
     let short = short.strip_suffix("_total").unwrap_or(short);
-    let is_metric = |name: &str| name == metric || name == short || name.strip_suffix("_total") == Some(short);
+    let is_metric =
+        |name: &str| name == metric || name == short || name.strip_suffix("_total") == Some(short);
     if shape.dropped.iter().any(|name| is_metric(name)) {
         return None;
     }
@@ -243,7 +244,8 @@ impl View {
             std::mem::swap(&mut source, &mut destination);
             std::mem::swap(&mut source_principal, &mut destination_principal);
             // The namespace that a certificate proves beats the one that a header claims.
-            if let Some(namespace) = namespace_of(&source_principal).filter(|name| *name != source.namespace) {
+            if let Some(namespace) = namespace_of(&source_principal).filter(|name| *name != source.namespace)
+            {
                 let proven = PeerMetadata { namespace: namespace.to_owned(), ..(*source).clone() };
                 source = Arc::new(proven);
             }

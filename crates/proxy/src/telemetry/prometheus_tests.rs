@@ -7,7 +7,8 @@ use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
 
 fn telemetry() -> Arc<Telemetry> {
     let field = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
-    let labels = Struct { fields: [("app".to_owned(), field("client")), ("version".to_owned(), field("v1"))].into() };
+    let labels =
+        Struct { fields: [("app".to_owned(), field("client")), ("version".to_owned(), field("v1"))].into() };
     let metadata = Struct {
         fields: [
             ("WORKLOAD_NAME".to_owned(), field("client-v1")),
@@ -45,7 +46,8 @@ fn key(telemetry: &Telemetry, reporter: Reporter) -> SeriesKey {
 fn a_request_has_all_labels_in_order() {
     let telemetry = telemetry();
     let recorder = telemetry.recorder(0);
-    let measured = Measured { duration_micros: 1_500, request_bytes: 100, response_bytes: 200, ..Measured::default() };
+    let measured =
+        Measured { duration_micros: 1_500, request_bytes: 100, response_bytes: 200, ..Measured::default() };
     recorder.series.record(key(&telemetry, Reporter::Source), &measured);
     let text = istio_metrics(&telemetry);
     let labels = "reporter=\"source\",source_workload=\"client-v1\",source_canonical_service=\"client\",\
@@ -85,12 +87,15 @@ fn the_servers_side_sees_it_the_other_way_round() {
 fn connections_have_no_response_labels() {
     let telemetry = telemetry();
     let recorder = telemetry.recorder(0);
-    let series = recorder.series.tcp(SeriesKey { protocol: Protocol::Tcp, ..key(&telemetry, Reporter::Source) });
+    let series =
+        recorder.series.tcp(SeriesKey { protocol: Protocol::Tcp, ..key(&telemetry, Reporter::Source) });
     series.opened();
     series.bytes(7, 9);
     let text = istio_metrics(&telemetry);
     let line = text.lines().find(|line| line.starts_with("istio_tcp_sent_bytes_total{")).unwrap();
-    assert!(line.ends_with(" 7") && !line.contains("response_code") && line.contains("request_protocol=\"tcp\""));
+    assert!(
+        line.ends_with(" 7") && !line.contains("response_code") && line.contains("request_protocol=\"tcp\"")
+    );
 }
 
 #[test]
@@ -98,7 +103,10 @@ fn shapes_drop_metrics_and_labels() {
     let telemetry = telemetry();
     let shape = telemetry.names().shapes.id(&Shape {
         dropped: vec!["request_bytes".into()],
-        removed_labels: vec![(String::new(), "source_cluster".into()), ("requests_total".into(), "response_flags".into())],
+        removed_labels: vec![
+            (String::new(), "source_cluster".into()),
+            ("requests_total".into(), "response_flags".into()),
+        ],
     });
     let key = SeriesKey { shape, ..key(&telemetry, Reporter::Source) };
     telemetry.recorder(0).series.record(key, &Measured::default());
@@ -106,7 +114,10 @@ fn shapes_drop_metrics_and_labels() {
     assert!(!text.contains("istio_request_bytes") && !text.contains("source_cluster"));
     let requests = text.lines().find(|line| line.starts_with("istio_requests_total{")).unwrap();
     assert!(!requests.contains("response_flags"));
-    assert!(text.lines().any(|line| line.starts_with("istio_response_bytes_count") && line.contains("response_flags")));
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("istio_response_bytes_count") && line.contains("response_flags"))
+    );
 }
 
 #[test]

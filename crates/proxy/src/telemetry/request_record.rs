@@ -32,10 +32,7 @@ impl HttpStats {
     pub fn compile(config: &Any, telemetry: &Arc<Telemetry>) -> Result<Self, CompileError> {
         let config: mizzen_proto::stats::PluginConfig =
             unpack_named(config, mizzen_proto::type_url::STATS, "typed_config")?;
-        Ok(Self {
-            shape: shape(&config, telemetry)?,
-            host_fallback: !config.disable_host_header_fallback,
-        })
+        Ok(Self { shape: shape(&config, telemetry)?, host_fallback: !config.disable_host_header_fallback })
     }
 }
 
@@ -260,7 +257,8 @@ impl RequestRecord {
         let connection = &self.connection;
         let inbound = connection.downstream.listener.direction == Direction::Inbound;
         let (peer, peer_principal, local_principal, security) = if inbound {
-            let security = if connection.downstream.is_mutual_tls() { Security::MutualTls } else { Security::None };
+            let security =
+                if connection.downstream.is_mutual_tls() { Security::MutualTls } else { Security::None };
             (self.peer, connection.peer_principal, connection.local_principal, security)
         } else {
             let announced = (self.peer != Id::UNKNOWN).then_some(self.peer);

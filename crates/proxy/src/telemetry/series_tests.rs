@@ -22,7 +22,10 @@ fn workers_are_summed() {
     for shard in &shards {
         let series = Series::new(10, Arc::clone(shard));
         for _ in 0..3 {
-            series.record(key(1, 200), &Measured { duration_micros: 700, request_bytes: 10, ..Measured::default() });
+            series.record(
+                key(1, 200),
+                &Measured { duration_micros: 700, request_bytes: 10, ..Measured::default() },
+            );
         }
     }
     let read = read_http(shards.iter());

@@ -130,7 +130,10 @@ impl Inner {
 
     fn opened_again(&self, old: Output) -> Output {
         Output::open(&self.path).unwrap_or_else(|error| {
-            ::tracing::warn!("cannot open access log {} again, going on with the old file: {error}", self.path);
+            ::tracing::warn!(
+                "cannot open access log {} again, going on with the old file: {error}",
+                self.path
+            );
             old
         })
     }

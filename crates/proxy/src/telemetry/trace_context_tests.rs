@@ -1,11 +1,17 @@
 use super::*;
 
 fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-    pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .collect()
 }
 
-const PARENT: TraceContext =
-    TraceContext { trace: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, span: 0x00f0_67aa_0ba9_02b7, sampled: Some(true) };
+const PARENT: TraceContext = TraceContext {
+    trace: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
+    span: 0x00f0_67aa_0ba9_02b7,
+    sampled: Some(true),
+};
 
 #[test]
 fn every_form_is_read() {

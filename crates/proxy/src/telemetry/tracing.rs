@@ -125,15 +125,20 @@ impl Tracing {
             let value = match tag {
                 Tag::Literal(value) => Some(value.clone()),
                 Tag::Header(header, default) => {
-                    let given = headers.get(header).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+                    let given = headers
+                        .get(header)
+                        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
                     given.or_else(|| default.clone())
                 }
-                Tag::Format(format) => Some(crate::http::mutation::rendered(&record.entry_with(headers), format)),
+                Tag::Format(format) => {
+                    Some(crate::http::mutation::rendered(&record.entry_with(headers), format))
+                }
             };
             tags.extend(value.map(|value| tag_of(name, value)));
         }
         for (name, header) in [("guid:x-request-id", "x-request-id"), ("user_agent", "user-agent")] {
-            let value = headers.get(header).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+            let value =
+                headers.get(header).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
             tags.extend(value.map(|value| tag_of(name, value)));
         }
         tags
@@ -222,7 +227,11 @@ fn floor(text: &str, limit: usize) -> usize {
 }
 
 fn nanos(moment: SystemTime) -> u64 {
-    moment.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or_default()
+    moment
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_nanos()).ok())
+        .unwrap_or_default()
 }
 
 fn tag_of(name: &str, value: impl Into<String>) -> KeyValue {
@@ -295,7 +304,10 @@ impl Tracer {
                     ..Resource::default()
                 }),
                 scope_spans: vec![otlp::ScopeSpans {
-                    scope: Some(InstrumentationScope { name: "mizzen".to_owned(), ..InstrumentationScope::default() }),
+                    scope: Some(InstrumentationScope {
+                        name: "mizzen".to_owned(),
+                        ..InstrumentationScope::default()
+                    }),
                     spans,
                     schema_url: String::new(),
                 }],

@@ -101,13 +101,15 @@ impl Breaker {
     pub fn compile(message: Option<&CircuitBreakers>) -> Self {
         let thresholds =
             message.and_then(|message| message.thresholds.iter().find(|thresholds| thresholds.priority == 0));
-        let limit = |pick: fn(&Thresholds) -> &Option<envoy_types::pb::google::protobuf::UInt32Value>, default| {
+        let limit = |pick: fn(&Thresholds) -> &Option<envoy_types::pb::google::protobuf::UInt32Value>,
+                     default| {
             Limit::new(thresholds.and_then(|all| pick(all).as_ref()).map_or(default, |value| value.value))
         };
-        let budget = thresholds.and_then(|thresholds| thresholds.retry_budget.as_ref()).map(|budget| RetryBudget {
-            percent: budget.budget_percent.as_ref().map_or(20.0, |percent| percent.value),
-            minimum: budget.min_retry_concurrency.as_ref().map_or(3, |minimum| minimum.value),
-        });
+        let budget =
+            thresholds.and_then(|thresholds| thresholds.retry_budget.as_ref()).map(|budget| RetryBudget {
+                percent: budget.budget_percent.as_ref().map_or(20.0, |percent| percent.value),
+                minimum: budget.min_retry_concurrency.as_ref().map_or(3, |minimum| minimum.value),
+            });
         Self {
             connections: limit(|all| &all.max_connections, DEFAULT_LIMIT),
             pending: limit(|all| &all.max_pending_requests, DEFAULT_LIMIT),
@@ -189,10 +191,7 @@ pub struct Permit {
 impl Permit {
     /// Takes a place; `None` when the breaker is open.
     pub fn take(cluster: &Arc<Cluster>, resource: Resource) -> Option<Self> {
-        cluster
-            .breaker
-            .try_take(resource)
-            .then(|| Self { cluster: Arc::clone(cluster), resource })
+        cluster.breaker.try_take(resource).then(|| Self { cluster: Arc::clone(cluster), resource })
     }
 
     /// Takes a place even when the breaker is open: a host without any connection always gets one,

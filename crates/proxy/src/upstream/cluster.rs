@@ -6,14 +6,16 @@ use super::host::{Health, Host, HostState};
 use super::outlier::{self, OutlierSettings};
 use crate::compile::CompileError;
 use crate::connection::Downstream;
-use crate::telemetry::counters::{ClusterCounts, Kind, Shared, Sharded};
+use crate::telemetry::counters::{ClusterCounts, Kind, Sharded, Shared};
 use crate::telemetry::intern::Id;
 use crate::telemetry::{PeerMetadata, Telemetry};
 use crate::tls::Connector;
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use envoy_types::pb::envoy::config::core::v3::{Locality, Metadata, SocketAddress, address, socket_address};
-use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, Endpoint, LbEndpoint, lb_endpoint};
+use envoy_types::pb::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint, LbEndpoint, lb_endpoint,
+};
 use envoy_types::pb::google::protobuf::{Value, value};
 use mizzen_net::socket::Keepalive;
 use parking_lot::Mutex;
@@ -218,7 +220,8 @@ impl Cluster {
     ) -> Result<Arc<Self>, CompileError> {
         use std::sync::atomic::AtomicU64;
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let waits = matches!(settings.discovery, Discovery::Eds(_) | Discovery::StrictDns | Discovery::LogicalDns);
+        let waits =
+            matches!(settings.discovery, Discovery::Eds(_) | Discovery::StrictDns | Discovery::LogicalDns);
         let assignment = settings.assignment.take();
         let breaker = std::mem::replace(&mut settings.breaker, Breaker::compile(None));
         let cluster = Arc::new(Self {
@@ -239,13 +242,20 @@ impl Cluster {
         });
         if let Some(previous) = previous {
             cluster.table.store(previous.table.load_full());
-            if matches!(cluster.settings.discovery, Discovery::Eds(_)) && previous.is_warm() && cluster.same_endpoints(previous) {
+            if matches!(cluster.settings.discovery, Discovery::Eds(_))
+                && previous.is_warm()
+                && cluster.same_endpoints(previous)
+            {
                 cluster.inherit(previous);
             }
         }
         match (&cluster.settings.discovery, assignment) {
-            (Discovery::Static, Some(assignment)) => cluster.assign(&assignment).map_err(|error| error.at("load_assignment"))?,
-            (Discovery::StrictDns | Discovery::LogicalDns, Some(assignment)) => super::dns::start(&cluster, assignment)?,
+            (Discovery::Static, Some(assignment)) => {
+                cluster.assign(&assignment).map_err(|error| error.at("load_assignment"))?
+            }
+            (Discovery::StrictDns | Discovery::LogicalDns, Some(assignment)) => {
+                super::dns::start(&cluster, assignment)?
+            }
             _ => {}
         }
         outlier::start_sweeps(&cluster);
@@ -264,7 +274,8 @@ impl Cluster {
         // Transports are numbered by cluster; without the endpoint's metadata they cannot be
         // matched again, so hosts are taken over only where both clusters number them alike.
         if self.transport_names() == previous.transport_names() {
-            let table = Balance::new(old.hosts().to_vec(), &self.settings.sharing, &self.settings.policy, &weights);
+            let table =
+                Balance::new(old.hosts().to_vec(), &self.settings.sharing, &self.settings.policy, &weights);
             *self.writer.lock() = weights;
             self.table.store(Arc::new(table));
             self.mark_warm();
@@ -297,7 +308,8 @@ impl Cluster {
     /// Whether it is outside of the mesh, as its metadata says (`istio.external`).
     pub fn is_external(&self) -> bool {
         let metadata = self.settings.metadata.as_ref();
-        let external = metadata.and_then(|metadata| metadata.filter_metadata.get("istio")?.fields.get("external"));
+        let external =
+            metadata.and_then(|metadata| metadata.filter_metadata.get("istio")?.fields.get("external"));
         matches!(external.and_then(|value| value.kind.as_ref()), Some(value::Kind::BoolValue(true)))
     }
 
@@ -349,7 +361,15 @@ impl Cluster {
         if !assignment.policy.as_ref().is_none_or(|policy| policy.drop_overloads.is_empty()) {
             return Err(CompileError::unsupported("policy.drop_overloads", "dropping a share of requests"));
         }
-        self.replace(described, weights, assignment.policy.as_ref().and_then(|policy| policy.overprovisioning_factor.as_ref()).map(|factor| factor.value));
+        self.replace(
+            described,
+            weights,
+            assignment
+                .policy
+                .as_ref()
+                .and_then(|policy| policy.overprovisioning_factor.as_ref())
+                .map(|factor| factor.value),
+        );
         Ok(())
     }
 
@@ -408,7 +428,12 @@ impl Cluster {
     pub(super) fn rebalance(&self) {
         let weights = self.writer.lock();
         let hosts = self.table.load().hosts().to_vec();
-        self.table.store(Arc::new(Balance::new(hosts, &self.settings.sharing, &self.settings.policy, &weights)));
+        self.table.store(Arc::new(Balance::new(
+            hosts,
+            &self.settings.sharing,
+            &self.settings.policy,
+            &weights,
+        )));
     }
 
     /// All hosts, whatever their health.
@@ -521,7 +546,8 @@ fn workload_of(metadata: &Metadata) -> Option<&str> {
 fn endpoint_address(endpoint: &LbEndpoint) -> Result<(SocketAddr, Option<Arc<str>>), CompileError> {
     let (endpoint, socket) = endpoint_socket(endpoint)?;
     let ip: IpAddr = socket.address.parse().map_err(|_| {
-        let reason = format!("'{}' is not an IP address; use STRICT_DNS or LOGICAL_DNS for names", socket.address);
+        let reason =
+            format!("'{}' is not an IP address; use STRICT_DNS or LOGICAL_DNS for names", socket.address);
         CompileError::invalid("endpoint.address.socket_address.address", reason)
     })?;
     let hostname = (!endpoint.hostname.is_empty()).then(|| endpoint.hostname.as_str().into());
@@ -547,7 +573,10 @@ pub(super) fn endpoint_socket(endpoint: &LbEndpoint) -> Result<(&Endpoint, &Sock
 pub(super) fn port(socket: &SocketAddress) -> Result<u16, CompileError> {
     match &socket.port_specifier {
         Some(socket_address::PortSpecifier::PortValue(port)) => u16::try_from(*port).map_err(|_| {
-            CompileError::invalid("endpoint.address.socket_address.port_value", format!("{port} is not a port"))
+            CompileError::invalid(
+                "endpoint.address.socket_address.port_value",
+                format!("{port} is not a port"),
+            )
         }),
         _ => Err(CompileError::missing("endpoint.address.socket_address.port_value")),
     }

@@ -1,15 +1,15 @@
 //! Making connections to upstream hosts: socket, then TLS where the endpoint asks for it.
 
+use super::Cluster;
 use super::balance::PickContext;
 use super::breaker::{Permit, Resource};
 use super::cluster::Discovery;
 use super::host::{Host, HostState};
 use super::outlier::{self, Outcome};
-use super::Cluster;
 use crate::connection::{Downstream, TlsInfo};
 use crate::stream::Stream;
-use crate::telemetry::intern::Id;
 use crate::telemetry::Telemetry;
+use crate::telemetry::intern::Id;
 use crate::tls;
 use crate::worker::Worker;
 use mizzen_net::{ConnectOptions, PROXY_MARK};
@@ -141,7 +141,8 @@ pub async fn connect(
         cluster.counts(worker.index).upstream_cx_overflow.increment();
         ConnectError::Overflow(Arc::clone(cluster.name()))
     })?;
-    let (stream, info) = open(worker.index, &worker.recorder.telemetry().clone(), permit, &host, TlsAsk::default()).await?;
+    let (stream, info) =
+        open(worker.index, &worker.recorder.telemetry().clone(), permit, &host, TlsAsk::default()).await?;
     Ok(Connection { stream, host, info })
 }
 

@@ -46,7 +46,12 @@ pub enum Family {
 
 impl Default for DnsSettings {
     fn default() -> Self {
-        Self { refresh: Duration::from_secs(5), failure_refresh: None, respect_ttl: false, family: Family::Auto }
+        Self {
+            refresh: Duration::from_secs(5),
+            failure_refresh: None,
+            respect_ttl: false,
+            family: Family::Auto,
+        }
     }
 }
 
@@ -118,7 +123,8 @@ fn targets(assignment: &ClusterLoadAssignment) -> Result<Vec<Target>, CompileErr
         for (index, endpoint) in locality.lb_endpoints.iter().enumerate() {
             let at = |error: CompileError| error.at(format!("endpoints[{number}].lb_endpoints[{index}]"));
             let (configured, socket) = endpoint_socket(endpoint).map_err(at)?;
-            let hostname = if configured.hostname.is_empty() { &socket.address } else { &configured.hostname };
+            let hostname =
+                if configured.hostname.is_empty() { &socket.address } else { &configured.hostname };
             let literal = socket.address.parse().ok();
             targets.push(Target {
                 name: socket.address.clone(),
@@ -207,8 +213,20 @@ fn choose(all: Vec<IpAddr>, family: Family) -> Result<Vec<IpAddr>, String> {
     let chosen = match family {
         Family::V4 => v4,
         Family::V6 => v6,
-        Family::Auto => if v6.is_empty() { v4 } else { v6 },
-        Family::V4Preferred => if v4.is_empty() { v6 } else { v4 },
+        Family::Auto => {
+            if v6.is_empty() {
+                v4
+            } else {
+                v6
+            }
+        }
+        Family::V4Preferred => {
+            if v4.is_empty() {
+                v6
+            } else {
+                v4
+            }
+        }
         Family::All => all,
     };
     if chosen.is_empty() { Err("no address of the wanted family".to_owned()) } else { Ok(chosen) }
@@ -218,7 +236,8 @@ fn choose(all: Vec<IpAddr>, family: Family) -> Result<Vec<IpAddr>, String> {
 fn resolver() -> &'static Result<TokioResolver, String> {
     static RESOLVER: OnceLock<Result<TokioResolver, String>> = OnceLock::new();
     RESOLVER.get_or_init(|| {
-        let mut builder = Resolver::<TokioRuntimeProvider>::builder_tokio().map_err(|error| error.to_string())?;
+        let mut builder =
+            Resolver::<TokioRuntimeProvider>::builder_tokio().map_err(|error| error.to_string())?;
         // Clusters keep time themselves.
         builder.options_mut().ip_strategy = hickory_resolver::config::LookupIpStrategy::Ipv4AndIpv6;
         builder.build().map_err(|error| error.to_string())

@@ -182,21 +182,20 @@ pub fn judge(before: InARow, outcome: Outcome, settings: &OutlierSettings) -> (I
         after.local = if failed { before.local + 1 } else { 0 };
     }
     let reached = |count: u32, limit: u32| limit > 0 && count >= limit;
-    let cause = if reached(after.server_errors, settings.consecutive_5xx)
-        && settings.enforcing.consecutive_5xx > 0
-    {
-        Some(Cause::Consecutive5xx)
-    } else if reached(after.gateway_errors, settings.consecutive_gateway_failure)
-        && settings.enforcing.consecutive_gateway_failure > 0
-    {
-        Some(Cause::ConsecutiveGatewayFailure)
-    } else if reached(after.local, settings.consecutive_local_origin_failure)
-        && settings.enforcing.consecutive_local_origin_failure > 0
-    {
-        Some(Cause::ConsecutiveLocalOriginFailure)
-    } else {
-        None
-    };
+    let cause =
+        if reached(after.server_errors, settings.consecutive_5xx) && settings.enforcing.consecutive_5xx > 0 {
+            Some(Cause::Consecutive5xx)
+        } else if reached(after.gateway_errors, settings.consecutive_gateway_failure)
+            && settings.enforcing.consecutive_gateway_failure > 0
+        {
+            Some(Cause::ConsecutiveGatewayFailure)
+        } else if reached(after.local, settings.consecutive_local_origin_failure)
+            && settings.enforcing.consecutive_local_origin_failure > 0
+        {
+            Some(Cause::ConsecutiveLocalOriginFailure)
+        } else {
+            None
+        };
     (after, cause)
 }
 

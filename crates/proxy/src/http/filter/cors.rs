@@ -48,7 +48,8 @@ impl CorsPolicy {
             .collect::<Result<_, _>>()?;
         let value = |text: &str, field: &str| {
             let value = HeaderValue::from_str(text);
-            let value = value.map_err(|_| CompileError::invalid(field, "contains a byte headers must not have"))?;
+            let value =
+                value.map_err(|_| CompileError::invalid(field, "contains a byte headers must not have"))?;
             Ok(Some(value).filter(|value| !value.is_empty()))
         };
         let flag = |flag: &Option<envoy_types::pb::google::protobuf::BoolValue>, default| {
@@ -76,7 +77,8 @@ impl CorsPolicy {
             return Decision::Ignore;
         }
         let allowed = self.origins.iter().any(|matcher| matcher.matches(origin.as_bytes()));
-        let preflight = method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let preflight =
+            method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         match (preflight, allowed) {
             (true, true) => Decision::Preflight(self.preflight(origin, headers)),
             (true, false) if !self.forward_not_matching => Decision::Preflight(HeaderMap::new()),

@@ -1,5 +1,7 @@
 use super::*;
-use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher as StringProto, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    StringMatcher as StringProto, string_matcher::MatchPattern,
+};
 
 fn policy(forward: bool) -> CorsPolicy {
     CorsPolicy::compile(&Message {
@@ -10,7 +12,9 @@ fn policy(forward: bool) -> CorsPolicy {
         allow_methods: "GET,POST".into(),
         expose_headers: "x-total".into(),
         max_age: "600".into(),
-        forward_not_matching_preflights: Some(envoy_types::pb::google::protobuf::BoolValue { value: forward }),
+        forward_not_matching_preflights: Some(envoy_types::pb::google::protobuf::BoolValue {
+            value: forward,
+        }),
         ..Message::default()
     })
     .unwrap()
@@ -27,7 +31,8 @@ fn decide(policy: &CorsPolicy, method: Method, origin: &'static str, preflight: 
 
 #[test]
 fn a_preflight_of_a_known_origin_is_answered() {
-    let Decision::Preflight(headers) = decide(&policy(true), Method::OPTIONS, "https://shop.example", true) else {
+    let Decision::Preflight(headers) = decide(&policy(true), Method::OPTIONS, "https://shop.example", true)
+    else {
         panic!("not answered");
     };
     assert_eq!(headers["access-control-allow-methods"], "GET,POST");

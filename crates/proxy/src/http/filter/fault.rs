@@ -60,7 +60,10 @@ impl Fault {
                     Some((time, fraction(&delay.percentage)))
                 }
                 Some(FaultDelaySecifier::HeaderDelay(_)) => {
-                    return Err(CompileError::unsupported("delay.header_delay", "a delay chosen by the client"));
+                    return Err(CompileError::unsupported(
+                        "delay.header_delay",
+                        "a delay chosen by the client",
+                    ));
                 }
                 None => return Err(CompileError::missing("delay.fixed_delay")),
             },
@@ -70,13 +73,22 @@ impl Fault {
             Some(abort) => {
                 let kind = match &abort.error_type {
                     Some(ErrorType::HttpStatus(status)) => Abort::Http(
-                        u16::try_from(*status).ok().and_then(|status| StatusCode::from_u16(status).ok()).ok_or_else(
-                            || CompileError::invalid("abort.http_status", format!("{status} is not a status")),
-                        )?,
+                        u16::try_from(*status)
+                            .ok()
+                            .and_then(|status| StatusCode::from_u16(status).ok())
+                            .ok_or_else(|| {
+                                CompileError::invalid(
+                                    "abort.http_status",
+                                    format!("{status} is not a status"),
+                                )
+                            })?,
                     ),
                     Some(ErrorType::GrpcStatus(status)) => Abort::Grpc(*status),
                     Some(ErrorType::HeaderAbort(_)) => {
-                        return Err(CompileError::unsupported("abort.header_abort", "an abort chosen by the client"));
+                        return Err(CompileError::unsupported(
+                            "abort.header_abort",
+                            "an abort chosen by the client",
+                        ));
                     }
                     None => return Err(CompileError::missing("abort.error_type")),
                 };
@@ -96,8 +108,10 @@ impl Fault {
         if !self.headers.iter().all(|matcher| matcher.matches(view, Reading::Joined)) {
             return Faults::default();
         }
-        let delay = self.delay.filter(|(_, chance)| chance.happens(random, 0x0064_656c_6179)).map(|(time, _)| time);
-        let abort = self.abort.filter(|(_, chance)| chance.happens(random, 0x0061_626f_7274)).map(|(kind, _)| kind);
+        let delay =
+            self.delay.filter(|(_, chance)| chance.happens(random, 0x0064_656c_6179)).map(|(time, _)| time);
+        let abort =
+            self.abort.filter(|(_, chance)| chance.happens(random, 0x0061_626f_7274)).map(|(kind, _)| kind);
         Faults { delay, abort }
     }
 }

@@ -226,7 +226,8 @@ impl Rules {
 
 impl Policy {
     fn compile(message: &pb::Policy) -> Result<Self, CompileError> {
-        if message.condition.is_some() || message.checked_condition.is_some() || message.cel_config.is_some() {
+        if message.condition.is_some() || message.checked_condition.is_some() || message.cel_config.is_some()
+        {
             return Err(CompileError::unsupported("condition", "a CEL condition"));
         }
         let permissions = list(&message.permissions, "permissions", permission)?;
@@ -256,7 +257,9 @@ fn permission(message: &pb::Permission) -> Result<Rule, CompileError> {
         Some(Message::Any(any)) => Rule::Any(*any),
         Some(Message::AndRules(set)) => Rule::All(list(&set.rules, "and_rules.rules", permission)?),
         Some(Message::OrRules(set)) => Rule::AnyOf(list(&set.rules, "or_rules.rules", permission)?),
-        Some(Message::NotRule(rule)) => Rule::Not(Box::new(permission(rule).map_err(|error| error.at("not_rule"))?)),
+        Some(Message::NotRule(rule)) => {
+            Rule::Not(Box::new(permission(rule).map_err(|error| error.at("not_rule"))?))
+        }
         Some(Message::Header(header)) => header_rule(header)?,
         Some(Message::UrlPath(path)) => path_rule(path)?,
         Some(Message::DestinationIp(range)) => Rule::DestinationIp(network(range, "destination_ip")?),
@@ -273,15 +276,17 @@ fn permission(message: &pb::Permission) -> Result<Rule, CompileError> {
             }
             Rule::DestinationPorts(port(range.start), port(range.end - 1))
         }
-        Some(Message::RequestedServerName(name)) => Rule::ServerName(
-            StringMatcher::compile(name).map_err(|error| error.at("requested_server_name"))?,
-        ),
+        Some(Message::RequestedServerName(name)) => {
+            Rule::ServerName(StringMatcher::compile(name).map_err(|error| error.at("requested_server_name"))?)
+        }
         Some(Message::Metadata(metadata)) => metadata_rule(metadata.invert),
         Some(Message::SourcedMetadata(sourced)) => {
             metadata_rule(sourced.metadata_matcher.as_ref().is_some_and(|matcher| matcher.invert))
         }
         Some(Message::Matcher(_)) => return Err(CompileError::unsupported("matcher", "a matcher extension")),
-        Some(Message::UriTemplate(_)) => return Err(CompileError::unsupported("uri_template", "a path template")),
+        Some(Message::UriTemplate(_)) => {
+            return Err(CompileError::unsupported("uri_template", "a path template"));
+        }
     })
 }
 
@@ -322,7 +327,8 @@ fn filter_state(message: &pb::Principal) -> Result<Rule, CompileError> {
     };
     match (state.key.as_str(), &state.matcher) {
         ("io.istio.peer_principal", Some(Matcher::StringMatch(matcher))) => {
-            let matcher = StringMatcher::compile(matcher).map_err(|error| error.at("filter_state.string_match"))?;
+            let matcher =
+                StringMatcher::compile(matcher).map_err(|error| error.at("filter_state.string_match"))?;
             Ok(Rule::Authenticated(Some(matcher)))
         }
         (key, _) => Err(CompileError::unsupported("filter_state", format!("matching filter state '{key}'"))),
@@ -334,7 +340,9 @@ fn metadata_rule(invert: bool) -> Rule {
     if invert { Rule::Not(Box::new(Rule::AbsentMetadata)) } else { Rule::AbsentMetadata }
 }
 
-fn header_rule(header: &envoy_types::pb::envoy::config::route::v3::HeaderMatcher) -> Result<Rule, CompileError> {
+fn header_rule(
+    header: &envoy_types::pb::envoy::config::route::v3::HeaderMatcher,
+) -> Result<Rule, CompileError> {
     HeaderMatcher::compile(header).map(Rule::Header).map_err(|error| error.at("header"))
 }
 
@@ -350,12 +358,19 @@ fn path_rule(path: &PathMatcher) -> Result<Rule, CompileError> {
 /// Compiles an address range; the prefix length is 0 when absent, as in Envoy.
 pub fn network(range: &CidrRange, field: &str) -> Result<IpNet, CompileError> {
     let address: IpAddr = range.address_prefix.parse().map_err(|_| {
-        CompileError::invalid(format!("{field}.address_prefix"), format!("'{}' is not an address", range.address_prefix))
+        CompileError::invalid(
+            format!("{field}.address_prefix"),
+            format!("'{}' is not an address", range.address_prefix),
+        )
     })?;
     let length = range.prefix_len.as_ref().map_or(0, |length| length.value);
-    u8::try_from(length).ok().and_then(|length| IpNet::new(address, length).ok()).map(|net| net.trunc()).ok_or_else(
-        || CompileError::invalid(format!("{field}.prefix_len"), format!("{length} does not fit {address}")),
-    )
+    u8::try_from(length)
+        .ok()
+        .and_then(|length| IpNet::new(address, length).ok())
+        .map(|net| net.trunc())
+        .ok_or_else(|| {
+            CompileError::invalid(format!("{field}.prefix_len"), format!("{length} does not fit {address}"))
+        })
 }
 
 impl Rule {
@@ -374,12 +389,8 @@ impl Rule {
                 subject.request.is_some_and(|request| matcher.matches(request.path.as_bytes()))
             }
             Self::DestinationIp(net) => within(net, subject.local),
-            Self::DestinationPorts(first, last) => {
-                (*first..=*last).contains(&subject.local.port())
-            }
-            Self::ServerName(matcher) => {
-                matcher.matches(subject.server_name.unwrap_or_default().as_bytes())
-            }
+            Self::DestinationPorts(first, last) => (*first..=*last).contains(&subject.local.port()),
+            Self::ServerName(matcher) => matcher.matches(subject.server_name.unwrap_or_default().as_bytes()),
             Self::Authenticated(name) => authenticated(subject.certificate, name.as_ref()),
             Self::RemoteIp(net) => within(net, subject.remote),
             Self::SourceIp(net) => within(net, subject.peer),

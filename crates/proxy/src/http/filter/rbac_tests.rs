@@ -1,5 +1,7 @@
 use super::*;
-use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher as StringProto, string_matcher::MatchPattern};
+use envoy_types::pb::envoy::r#type::matcher::v3::{
+    StringMatcher as StringProto, string_matcher::MatchPattern,
+};
 use http::{HeaderMap, HeaderValue};
 use pb::{permission::Rule as Permission, principal::Identifier as Principal};
 
@@ -28,7 +30,11 @@ fn rules(action: i32, policies: Vec<(&str, pb::Permission, pb::Principal)>) -> R
     let policies = policies
         .into_iter()
         .map(|(name, permission, principal)| {
-            let policy = pb::Policy { permissions: vec![permission], principals: vec![principal], ..pb::Policy::default() };
+            let policy = pb::Policy {
+                permissions: vec![permission],
+                principals: vec![principal],
+                ..pb::Policy::default()
+            };
             (name.to_owned(), policy)
         })
         .collect();
@@ -83,7 +89,10 @@ fn ports_addresses_and_server_names_are_those_of_the_connection() {
     assert!(check(everything(), Principal::DirectRemoteIp(range("10.1.0.0", 16))));
     assert!(!check(everything(), Principal::RemoteIp(range("10.1.0.0", 16))));
     assert!(check(everything(), Principal::RemoteIp(range("192.168.0.0", 16))));
-    assert!(!check(everything(), Principal::Authenticated(pb::principal::Authenticated { principal_name: None })));
+    assert!(!check(
+        everything(),
+        Principal::Authenticated(pb::principal::Authenticated { principal_name: None })
+    ));
 }
 
 #[test]

@@ -73,8 +73,7 @@ fn round_robin_keeps_weights_exactly() {
 
 #[test]
 fn idle_hosts_share_by_weight_under_least_request() {
-    let balance =
-        Balance::new(hosts(&[Given { weight: 3, ..given(1) }, given(2)]), &sharing(), &LEAST, &[]);
+    let balance = Balance::new(hosts(&[Given { weight: 3, ..given(1) }, given(2)]), &sharing(), &LEAST, &[]);
     let counts = counts(&balance, &LEAST, 40_000);
     // Five standard deviations of a binomial with 3/4.
     assert!(counts[&1].abs_diff(30_000) < 450, "{counts:?}");
@@ -125,8 +124,12 @@ fn panic_uses_every_host_unless_it_is_switched_off() {
 
 #[test]
 fn draining_hosts_take_nothing_new() {
-    let balance =
-        Balance::new(hosts(&[given(1), Given { health: Health::Draining, ..given(2) }]), &sharing(), &LEAST, &[]);
+    let balance = Balance::new(
+        hosts(&[given(1), Given { health: Health::Draining, ..given(2) }]),
+        &sharing(),
+        &LEAST,
+        &[],
+    );
     assert_eq!(counts(&balance, &LEAST, 100), BTreeMap::from([(1, 100)]));
 }
 
@@ -167,9 +170,15 @@ fn hashes_stay_at_their_host_when_another_goes() {
         let cursor = EvenSequence::starting_at(0);
         let port = |balance: &Balance, key: u32| {
             let hash = Some(stable_hash(&key.to_le_bytes()));
-            balance.pick(&policy, &cursor, PickContext { hash, ..PickContext::default() }).unwrap().address.port()
+            balance
+                .pick(&policy, &cursor, PickContext { hash, ..PickContext::default() })
+                .unwrap()
+                .address
+                .port()
         };
-        let moved = (0..10_000).filter(|key| port(&full, *key) != 10 && port(&full, *key) != port(&fewer, *key)).count();
+        let moved = (0..10_000)
+            .filter(|key| port(&full, *key) != 10 && port(&full, *key) != port(&fewer, *key))
+            .count();
         // Only keys of the host that went must move; a few more do as tables are cut anew.
         assert!(moved < 1_200, "{policy:?} moved {moved} of 10000");
         let counts = counts(&full, &policy, 20_000);

@@ -129,7 +129,12 @@ pub struct PickContext<'a> {
 
 impl Balance {
     /// The host for one request; `None` when no host may be used.
-    pub fn pick(&self, policy: &Policy, cursor: &EvenSequence, context: PickContext<'_>) -> Option<&Arc<Host>> {
+    pub fn pick(
+        &self,
+        policy: &Policy,
+        cursor: &EvenSequence,
+        context: PickContext<'_>,
+    ) -> Option<&Arc<Host>> {
         let mut random = rand::rng();
         let mut picked = self.pick_once(policy, cursor, context.hash, &mut random)?;
         for attempt in 0..context.attempts {

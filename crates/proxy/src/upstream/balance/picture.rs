@@ -62,7 +62,12 @@ enum Table {
 
 impl Balance {
     /// Draws the picture.
-    pub fn new(hosts: Vec<Arc<Host>>, sharing: &Sharing, policy: &Policy, locality_weights: &[(u32, u32, u32)]) -> Self {
+    pub fn new(
+        hosts: Vec<Arc<Host>>,
+        sharing: &Sharing,
+        policy: &Policy,
+        locality_weights: &[(u32, u32, u32)],
+    ) -> Self {
         let mut by_priority = BTreeMap::<u32, Vec<usize>>::new();
         for (index, host) in hosts.iter().enumerate() {
             by_priority.entry(host.priority).or_default().push(index);
@@ -174,15 +179,18 @@ fn groups(
             continue;
         }
         seen.push(own);
-        let members: Vec<usize> = chosen.iter().copied().filter(|other| locality(*other) == Some(own)).collect();
+        let members: Vec<usize> =
+            chosen.iter().copied().filter(|other| locality(*other) == Some(own)).collect();
         let everyone = all.iter().filter(|other| locality(**other) == Some(own)).count();
-        let (priority, number) = hosts.get(*index).map_or((0, 0), |host| (host.priority, host.locality_number()));
+        let (priority, number) =
+            hosts.get(*index).map_or((0, 0), |host| (host.priority, host.locality_number()));
         let weight = locality_weights
             .iter()
             .find(|(of_priority, of_locality, _)| (*of_priority, *of_locality) == (priority, number))
             .map_or(0, |(_, _, weight)| u64::from(*weight));
         // A locality that lost hosts gives up load, once its spare capacity is used up.
-        let share = (members.len() as u64 * u64::from(sharing.overprovisioning) / everyone.max(1) as u64).min(100);
+        let share =
+            (members.len() as u64 * u64::from(sharing.overprovisioning) / everyone.max(1) as u64).min(100);
         let weight = weight * share;
         if weight > 0 {
             up_to += weight;

@@ -35,7 +35,11 @@ pub(in crate::upstream) struct Http1Lease {
 }
 
 /// Makes an HTTP/1.1 connection of a stream.
-pub(super) async fn start(pool: &Rc<HostPool>, stream: Stream, info: ConnectionInfo) -> Result<Lease, String> {
+pub(super) async fn start(
+    pool: &Rc<HostPool>,
+    stream: Stream,
+    info: ConnectionInfo,
+) -> Result<Lease, String> {
     let settings = pool.cluster.settings();
     let mut builder = Builder::new();
     builder.max_headers(settings.max_response_headers);

@@ -90,7 +90,11 @@ pub(super) fn reuse(pool: &Rc<HostPool>) -> Option<Lease> {
 }
 
 /// Makes an HTTP/2 connection of a stream.
-pub(super) async fn start(pool: &Rc<HostPool>, stream: Stream, info: ConnectionInfo) -> Result<Lease, String> {
+pub(super) async fn start(
+    pool: &Rc<HostPool>,
+    stream: Stream,
+    info: ConnectionInfo,
+) -> Result<Lease, String> {
     let settings = &pool.cluster.settings().http2;
     let limit = settings.max_concurrent_streams.unwrap_or(DEFAULT_CONCURRENT_STREAMS);
     let mut builder = Builder::new();

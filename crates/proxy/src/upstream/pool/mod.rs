@@ -164,12 +164,7 @@ enum Kind {
 impl Pools {
     /// Empty pools for the worker with this index.
     pub fn new(worker: usize) -> Self {
-        Self {
-            worker,
-            hosts: RefCell::default(),
-            originals: RefCell::default(),
-            sweeping: Cell::new(false),
-        }
+        Self { worker, hosts: RefCell::default(), originals: RefCell::default(), sweeping: Cell::new(false) }
     }
 
     /// The host of an `ORIGINAL_DST` cluster at `address`.
@@ -289,10 +284,10 @@ impl Pools {
 impl HostPool {
     /// A connection that is already there.
     async fn reuse(self: &Rc<Self>, version: Version) -> Option<Lease> {
-        if version != Version::Http1 {
-            if let Some(lease) = http2::reuse(self) {
-                return Some(lease);
-            }
+        if version != Version::Http1
+            && let Some(lease) = http2::reuse(self)
+        {
+            return Some(lease);
         }
         if version != Version::Http2 {
             return http1::reuse(self).await;
@@ -342,10 +337,13 @@ impl HostPool {
             application_protocols: ask.application_protocols.map(|(_, protocols)| protocols),
         };
         let telemetry = worker.recorder.telemetry();
-        let (stream, info) = open(worker.index, telemetry, permit, &self.host, tls).await.map_err(|error| match error {
-            ConnectError::Failed { reason, kind, .. } => AcquireError::Connect { reason: reason.into(), kind },
-            ConnectError::NoHealthyHost(_) | ConnectError::Overflow(_) => AcquireError::Overflow,
-        })?;
+        let (stream, info) =
+            open(worker.index, telemetry, permit, &self.host, tls).await.map_err(|error| match error {
+                ConnectError::Failed { reason, kind, .. } => {
+                    AcquireError::Connect { reason: reason.into(), kind }
+                }
+                ConnectError::NoHealthyHost(_) | ConnectError::Overflow(_) => AcquireError::Overflow,
+            })?;
         let version = match ask.version {
             Version::Negotiated => negotiated(&stream),
             version => version,
