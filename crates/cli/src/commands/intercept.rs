@@ -19,7 +19,7 @@ pub struct Arguments {
 #[command(name = "mizzen intercept", disable_version_flag = true)]
 enum Action {
     /// Redirect this network namespace's TCP traffic to the proxy
-    Install(Flags),
+    Install(Box<Flags>),
     /// Take the rules away
     Remove,
 }

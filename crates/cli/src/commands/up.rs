@@ -102,7 +102,7 @@ async fn stay(
     let mut machine = Machine::start(&folder, &arguments.images, &arguments.publish)?;
     let steps = Steps::new();
     let ended = tokio::select! {
-        brought = bring_up(&arguments, &folder, &mut machine, manifests, &steps) => match brought {
+        brought = bring_up(&folder, &mut machine, manifests, &steps) => match brought {
             Ok(()) => None,
             Err(error) => Some(Err(error)),
         },
@@ -128,7 +128,6 @@ async fn stay(
 }
 
 async fn bring_up(
-    arguments: &Arguments,
     folder: &StateFolder,
     machine: &mut Machine,
     manifests: Vec<Manifest>,
