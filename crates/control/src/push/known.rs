@@ -1,7 +1,7 @@
 //! The resources of one type in one view, found by name and by the host they are about.
 
 use mizzen_xds::Resource;
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Known {
 
     /// The names about one host, in as many steps as there are.
     pub(super) fn names_of_host(&self, host: &str) -> impl Iterator<Item = &Arc<str>> {
-        // Smaller than any name of the same host.
+        // No name of the same host is smaller.
         let first = HostFirst(Arc::from(format!("|{host}")));
         self.resources
             .range((Bound::Included(first), Bound::Unbounded))
@@ -69,14 +69,15 @@ fn host_of(name: &str) -> &str {
     name.rsplit_once('|').map_or("", |(_, host)| host)
 }
 
-/// What precedes the host. The least one is that of `|HOST`.
+/// What precedes the host.
 fn rest_of(name: &str) -> &str {
     name.rsplit_once('|').map_or(name, |(rest, _)| rest)
 }
 
 impl Ord for HostFirst {
     fn cmp(&self, other: &Self) -> Ordering {
-        let key = |name| (host_of(name), rest_of(name), name.len());
+        // The length tells `|` from the empty name, of which it must be the lesser.
+        let key = |name| (host_of(name), rest_of(name), Reverse(name.len()));
         key(&*self.0).cmp(&key(&*other.0))
     }
 }
