@@ -3,11 +3,14 @@
 
 mod world;
 
-use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use mizzen_identity::{PeerCertificate, SpiffeId, ca};
 use mizzen_xds::TypeUrl;
+use prost::Message;
 use serde_json::json;
 use tonic::Code;
 use world::{World, eventually};
@@ -58,18 +61,92 @@ async fn a_workload_gets_a_certificate_for_who_it_is_and_configuration_with_eith
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_reaches_a_proxy_as_just_what_differs() {
+    let world = World::start().await;
+    let token = world.token("default", "payments").await;
+    let node = world::node("default", "payments-1", "payments");
+    let mut stream = world.discover(Some(&token), None, node.clone()).await;
+    let clusters = stream.next().await.expect("clusters");
+    assert!(names(&clusters).contains(&"PassthroughCluster".to_owned()), "{:?}", names(&clusters));
+    stream.acknowledge(&clusters).await;
+
+    // A new service is one cluster.
+    world.create(service()).await;
+    let clusters = stream.next().await.expect("the new cluster");
+    assert_eq!(names(&clusters), [ORDERS]);
+    stream.acknowledge(&clusters).await;
+    stream.subscribe(TypeUrl::ENDPOINT, ORDERS).await;
+    let endpoints = stream.next().await.expect("its endpoints");
+    assert_eq!((names(&endpoints), addresses(&endpoints)), (vec![ORDERS.to_owned()], vec![]));
+    stream.acknowledge(&endpoints).await;
+
+    // New endpoints are endpoints, and nothing else.
+    world.create(endpoint_slice("10.244.0.9")).await;
+    let endpoints = stream.next().await.expect("an endpoint");
+    assert_eq!(endpoints.type_url, TypeUrl::ENDPOINT.as_str());
+    assert_eq!(addresses(&endpoints), ["10.244.0.9"]);
+    stream.acknowledge(&endpoints).await;
+
+    // A proxy that comes back with what it has is sent what is new to it, here nothing, so that the
+    // first it hears is the next change.
+    let kept = clusters_with_versions(&world, &token, &node).await;
+    let mut again = world.resume(&token, node, kept).await;
+    world.delete_service("orders").await;
+    let clusters = again.next().await.expect("the removal");
+    assert_eq!((names(&clusters), clusters.removed_resources), (vec![], vec![ORDERS.to_owned()]));
+    world.stop().await;
+}
+
+const ORDERS: &str = "outbound|80||orders.default.svc.cluster.local";
+
+fn service() -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "orders", "namespace": "default"},
+        "spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080}]}
+    })
+}
+
+fn endpoint_slice(address: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": "orders-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "orders"}
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]
+    })
+}
+
+fn names(response: &DeltaDiscoveryResponse) -> Vec<String> {
+    response.resources.iter().map(|resource| resource.name.clone()).collect()
+}
+
+/// The addresses in a response of endpoints.
+fn addresses(response: &DeltaDiscoveryResponse) -> Vec<String> {
+    let bodies = response.resources.iter().filter_map(|resource| resource.resource.as_ref());
+    let assignments =
+        bodies.map(|any| ClusterLoadAssignment::decode(any.value.as_slice()).expect("endpoints"));
+    let endpoints =
+        assignments.flat_map(|assignment| assignment.endpoints).flat_map(|group| group.lb_endpoints);
+    endpoints.map(|endpoint| world::address_of(&endpoint)).collect()
+}
+
+/// What a proxy that has connected and acknowledged would say that it has.
+async fn clusters_with_versions(world: &World, token: &str, node: &Node) -> Vec<(String, String)> {
+    let mut stream = world.discover(Some(token), None, node.clone()).await;
+    let clusters = stream.next().await.expect("clusters");
+    clusters.resources.into_iter().map(|resource| (resource.name, resource.version)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_see_who_is_connected_and_what_they_have() {
     let world = World::start().await;
     let token = world.token("default", "payments").await;
     let mut stream =
         world.discover(Some(&token), None, world::node("default", "payments-1", "payments")).await;
     let clusters = stream.next().await.expect("clusters");
-    let acknowledgement = DeltaDiscoveryRequest {
-        type_url: clusters.type_url.clone(),
-        response_nonce: clusters.nonce.clone(),
-        ..DeltaDiscoveryRequest::default()
-    };
-    stream.send(acknowledgement).await;
+    stream.acknowledge(&clusters).await;
     let proxies = eventually("the acknowledgement is seen", || async {
         let proxies = world.get_json("/debug/syncz").await;
         (proxies[0]["cluster_acked"] == json!(clusters.nonce)).then_some(proxies)

@@ -1,14 +1,15 @@
 //! An embedded API with a control plane on free ports.
 
-use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::config::core::v3::{Node, address::Address};
+use envoy_types::pb::envoy::config::endpoint::v3::{LbEndpoint, lb_endpoint::HostIdentifier};
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use envoy_types::pb::google::protobuf::{Struct, Value as ProtobufValue, value::Kind};
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use kube::Client;
-use kube::api::{Api, DynamicObject, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
 use kube::discovery::{ApiCapabilities, Scope};
 use mizzen_apiserver::{
     ApiServer, AsyncReadWrite, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError, NodeRuntime,
@@ -138,10 +139,37 @@ impl World {
         credential: Option<(String, String)>,
         node: Node,
     ) -> Stream {
+        self.open(token, credential, node, Vec::new()).await
+    }
+
+    /// The same, of a proxy that has kept these clusters with these versions.
+    pub async fn resume(&self, token: &str, node: Node, kept: Vec<(String, String)>) -> Stream {
+        self.open(Some(token), None, node, kept).await
+    }
+
+    /// Makes an object.
+    pub async fn create(&self, object: Value) {
+        create(&self.client, object).await;
+    }
+
+    /// Deletes a Service of the default namespace.
+    pub async fn delete_service(&self, name: &str) {
+        let services = Api::<Service>::namespaced(self.client.clone(), "default");
+        services.delete(name, &DeleteParams::default()).await.expect("deleted");
+    }
+
+    async fn open(
+        &self,
+        token: Option<&str>,
+        credential: Option<(String, String)>,
+        node: Node,
+        kept: Vec<(String, String)>,
+    ) -> Stream {
         let (requests, receiver) = mpsc::channel(8);
         let first = DeltaDiscoveryRequest {
             node: Some(node),
             type_url: TypeUrl::CLUSTER.as_str().to_owned(),
+            initial_resource_versions: kept.into_iter().collect(),
             ..DeltaDiscoveryRequest::default()
         };
         requests.send(first).await.expect("room");
@@ -256,7 +284,27 @@ impl Stream {
         next.ok_or_else(|| Status::cancelled("the stream has ended"))
     }
 
-    pub async fn send(&self, request: DeltaDiscoveryRequest) {
+    /// Says that a response was taken over.
+    pub async fn acknowledge(&self, response: &DeltaDiscoveryResponse) {
+        self.send(DeltaDiscoveryRequest {
+            type_url: response.type_url.clone(),
+            response_nonce: response.nonce.clone(),
+            ..DeltaDiscoveryRequest::default()
+        })
+        .await;
+    }
+
+    /// Asks for one resource.
+    pub async fn subscribe(&self, type_url: TypeUrl, name: &str) {
+        self.send(DeltaDiscoveryRequest {
+            type_url: type_url.as_str().to_owned(),
+            resource_names_subscribe: vec![name.to_owned()],
+            ..DeltaDiscoveryRequest::default()
+        })
+        .await;
+    }
+
+    async fn send(&self, request: DeltaDiscoveryRequest) {
         self.requests.send(request).await.expect("the stream is open");
     }
 }
@@ -276,6 +324,15 @@ pub fn node(namespace: &str, pod: &str, service_account: &str) -> Node {
             fields: fields.into_iter().map(|(key, value)| (key.to_owned(), text(value))).collect(),
         }),
         ..Node::default()
+    }
+}
+
+/// The IP address of an endpoint.
+pub fn address_of(endpoint: &LbEndpoint) -> String {
+    let Some(HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else { return String::new() };
+    match endpoint.address.as_ref().and_then(|address| address.address.as_ref()) {
+        Some(Address::SocketAddress(socket)) => socket.address.clone(),
+        _ => String::new(),
     }
 }
 
