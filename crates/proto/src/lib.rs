@@ -8,6 +8,7 @@ pub mod ca {
 }
 
 /// `istio.networking.nds.v1`: names for the sidecar's DNS proxy.
+#[allow(clippy::module_inception, reason = "protobuf names the nested messages' module after the message")]
 pub mod name_table {
     tonic::include_proto!("istio.networking.nds.v1");
 }

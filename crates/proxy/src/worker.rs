@@ -100,6 +100,17 @@ impl Connections {
     }
 }
 
+/// A generation as one worker holds it: counted without other threads, once for many requests.
+pub struct InForce(Arc<Generation>);
+
+impl std::ops::Deref for InForce {
+    type Target = Generation;
+
+    fn deref(&self) -> &Generation {
+        &self.0
+    }
+}
+
 /// One worker's own state. Never leaves its thread.
 pub struct Worker {
     /// Position among the workers, from 0.
@@ -109,13 +120,13 @@ pub struct Worker {
     /// This worker's counters and log writers.
     pub recorder: telemetry::Recorder,
     current: Arc<Current>,
-    seen: RefCell<Rc<Arc<Generation>>>,
+    seen: RefCell<Rc<InForce>>,
 }
 
 impl Worker {
     /// A worker that follows `current`.
     pub fn new(index: usize, current: Arc<Current>, telemetry: &Arc<telemetry::Telemetry>) -> Rc<Self> {
-        let seen = RefCell::new(Rc::new(current.load()));
+        let seen = RefCell::new(Rc::new(InForce(current.load())));
         Rc::new(Self {
             index,
             pools: upstream::Pools::new(index),
@@ -127,10 +138,10 @@ impl Worker {
 
     /// The generation in force. Cheap enough for every request: one atomic load and a count that
     /// is not shared between threads.
-    pub fn generation(&self) -> Rc<Arc<Generation>> {
+    pub fn generation(&self) -> Rc<InForce> {
         let mut seen = self.seen.borrow_mut();
         if seen.number != self.current.number.load(Ordering::Acquire) {
-            *seen = Rc::new(self.current.load());
+            *seen = Rc::new(InForce(self.current.load()));
         }
         Rc::clone(&seen)
     }

@@ -132,3 +132,26 @@ async fn without_a_control_plane_traffic_goes_on_and_a_new_stream_says_what_is_k
     let request = control.request("v3.Listener").await;
     assert_eq!(request.initial_resource_versions.keys().collect::<Vec<_>>(), ["plain"]);
 }
+
+/// The hand-over of interception: one listener accepts, the one that stands for the destination serves.
+#[tokio::test]
+async fn a_connection_is_handed_to_the_listener_of_its_destination() {
+    let (fallback, service) = (echo("fallback ").await, echo("service ").await);
+    let mut control = ControlPlane::start().await;
+    let proxy = start(&bootstrap(control.address), None);
+    control.connected().await;
+    let clusters = [cluster("fallback", fallback), cluster("service", service)];
+    assert_eq!(control.push(CLUSTER, &clusters, &[]).await, None);
+    let mut catch_all =
+        listener("virtualOutbound", socket("0.0.0.0:0".parse().expect("address")), "fallback");
+    catch_all["use_original_dst"] = json!(true);
+    assert_eq!(control.push(LISTENER, &[catch_all], &[]).await, None);
+    proxy.ready().await;
+    let port = proxy.listener_addresses("virtualOutbound")[0].port();
+    let address: SocketAddr = ([127, 0, 0, 1], port).into();
+    assert_eq!(ask(address).await, "fallback x");
+    let mut exact = listener(&format!("127.0.0.1_{port}"), socket(address), "service");
+    exact["bind_to_port"] = json!(false);
+    assert_eq!(control.push(LISTENER, &[exact], &[]).await, None);
+    assert_eq!(ask(address).await, "service x");
+}

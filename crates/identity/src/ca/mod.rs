@@ -17,13 +17,13 @@ use rcgen::{
 use std::time::{Duration, SystemTime};
 
 /// Lifetime of a workload certificate that asks for none. Source: Istio, `DEFAULT_WORKLOAD_CERT_TTL`.
-pub const DEFAULT_LIFETIME: Duration = Duration::from_hours(24);
+pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// Longest lifetime of a workload certificate. Source: Istio, `MAX_WORKLOAD_CERT_TTL`.
-pub const MAXIMUM_LIFETIME: Duration = Duration::from_hours(90 * 24);
+pub const MAXIMUM_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Lifetime of a root we make. Source: Istio, `CITADEL_SELF_SIGNED_CA_CERT_TTL`.
-pub const ROOT_LIFETIME: Duration = Duration::from_hours(3650 * 24);
+pub const ROOT_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Validity starts this much before now, for clocks that run late. Source: Istio.
-const BACKDATE: Duration = Duration::from_mins(2);
+const BACKDATE: Duration = Duration::from_secs(2 * 60);
 /// An RSA key of 2048 bits has at least this many bytes in its encoding.
 const RSA_2048_BYTES: usize = 256;
 

@@ -58,7 +58,7 @@ pub fn compile(
         max_response_headers: http.max_response_headers,
         source: source(message)?,
         keepalive: keepalive(message),
-        transports: transports(message, context)?,
+        transports: transports(message, http.auto_san_validation, context)?,
         auto_sni: http.auto_sni,
         outlier: message.outlier_detection.as_ref().map(OutlierSettings::compile),
         breaker: Breaker::compile(message.circuit_breakers.as_ref()),
@@ -256,6 +256,7 @@ struct HttpOptions {
     max_requests: Option<u32>,
     max_response_headers: usize,
     auto_sni: bool,
+    auto_san_validation: bool,
 }
 
 fn http_options(message: &pb::Cluster) -> Result<HttpOptions, CompileError> {
@@ -331,6 +332,7 @@ fn http_options(message: &pb::Cluster) -> Result<HttpOptions, CompileError> {
         max_response_headers: limit(&common.max_headers_count)
             .map_or(MAX_RESPONSE_HEADERS, |count| count as usize),
         auto_sni: upstream.auto_sni,
+        auto_san_validation: upstream.auto_san_validation,
     })
 }
 
@@ -441,7 +443,11 @@ fn keepalive(message: &pb::Cluster) -> Option<Keepalive> {
     })
 }
 
-fn transports(message: &pb::Cluster, context: &Context) -> Result<Transports, CompileError> {
+fn transports(
+    message: &pb::Cluster,
+    verify_name: bool,
+    context: &Context,
+) -> Result<Transports, CompileError> {
     let mut matches = Vec::new();
     for (index, candidate) in message.transport_socket_matches.iter().enumerate() {
         let at = |error: CompileError| error.at(format!("transport_socket_matches[{index}]"));
@@ -454,12 +460,12 @@ fn transports(message: &pb::Cluster, context: &Context) -> Result<Transports, Co
         matches.push(TransportMatch {
             name: candidate.name.as_str().into(),
             criteria: criteria.unwrap_or_default(),
-            connector: upstream_socket(candidate.transport_socket.as_ref(), context)
+            connector: upstream_socket(candidate.transport_socket.as_ref(), verify_name, context)
                 .map_err(at)?
                 .map(Arc::new),
         });
     }
-    let default = upstream_socket(message.transport_socket.as_ref(), context)?.map(Arc::new);
+    let default = upstream_socket(message.transport_socket.as_ref(), verify_name, context)?.map(Arc::new);
     Ok(Transports { matches, default })
 }
 

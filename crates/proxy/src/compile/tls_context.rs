@@ -29,15 +29,17 @@ pub fn downstream_socket(
     }
 }
 
-/// Compiles a cluster's or endpoint match's transport socket; `None` is plain text.
+/// Compiles a cluster's or endpoint match's transport socket; `None` is plain text. With
+/// `verify_name` (`auto_san_validation` of the cluster) the server must prove the name it is asked for
+/// by.
 pub fn upstream_socket(
     socket: Option<&TransportSocket>,
+    verify_name: bool,
     context: &Context,
 ) -> Result<Option<Connector>, CompileError> {
-    match tls_config::<pb::UpstreamTlsContext>(socket)? {
-        Some(tls) => connector(&tls, context).map(Some).map_err(|error| error.at("transport_socket")),
-        None => Ok(None),
-    }
+    let Some(mut tls) = tls_config::<pb::UpstreamTlsContext>(socket)? else { return Ok(None) };
+    tls.auto_sni_san_validation |= verify_name;
+    connector(&tls, context).map(Some).map_err(|error| error.at("transport_socket"))
 }
 
 fn tls_config<M: prost::Message + prost::Name + Default>(

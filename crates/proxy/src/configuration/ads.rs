@@ -72,7 +72,7 @@ impl Ads {
         let (host, port) = first_endpoint(cluster).ok_or_else(|| {
             CompileError::invalid(field, format!("'{}' has no endpoint with an address", cluster.name))
         })?;
-        let tls = compile::tls_context::upstream_socket(cluster.transport_socket.as_ref(), context)
+        let tls = compile::tls_context::upstream_socket(cluster.transport_socket.as_ref(), false, context)
             .map_err(|error| error.at(format!("the cluster '{}'", cluster.name)))?;
         let metadata = metadata(&service.initial_metadata).map_err(|error| error.at("grpc_services[0]"))?;
         let target = Target { host, port, tls: tls.map(Arc::new), metadata };

@@ -100,6 +100,8 @@ impl Manager {
         let version: Arc<str> = "".into();
         for (index, cluster) in clusters.iter().enumerate() {
             let name: Arc<str> = cluster.name.as_str().into();
+            self.refuse_twice(TypeUrl::CLUSTER, &name)
+                .map_err(|error| error.at(format!("static_resources.clusters[{index}]")))?;
             let body = Bytes::from(cluster.encode_to_vec());
             self.cluster(&name, cluster)
                 .map_err(|error| error.at(format!("static_resources.clusters[{index}] ({name})")))?;
@@ -107,12 +109,21 @@ impl Manager {
         }
         for (index, listener) in listeners.iter().enumerate() {
             let name = listener_name(listener, index);
+            self.refuse_twice(TypeUrl::LISTENER, &name)
+                .map_err(|error| error.at(format!("static_resources.listeners[{index}]")))?;
             let body = Bytes::from(listener.encode_to_vec());
             self.listener(&name, listener)
                 .map_err(|error| error.at(format!("static_resources.listeners[{index}] ({name})")))?;
             self.records.accept(TypeUrl::LISTENER, &name, body, &version, true);
         }
         self.settle().into_iter().next().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn refuse_twice(&self, kind: TypeUrl, name: &str) -> Result<(), CompileError> {
+        match self.records.get(kind, name) {
+            Some(_) => Err(CompileError::invalid("name", format!("'{name}' is there twice"))),
+            None => Ok(()),
+        }
     }
 
     /// The configuration as it was received.

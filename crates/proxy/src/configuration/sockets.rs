@@ -50,7 +50,16 @@ pub struct BindError {
 
 /// Sockets bound and not yet given to workers.
 #[derive(Default)]
-pub struct Prepared(Vec<(Arc<str>, SocketAddr, SocketAddr, SocketSettings, Vec<std::net::TcpListener>)>);
+pub struct Prepared(Vec<Ready>);
+
+/// The sockets of one address, one a worker.
+struct Ready {
+    listener: Arc<str>,
+    address: SocketAddr,
+    local: SocketAddr,
+    settings: SocketSettings,
+    sockets: Vec<std::net::TcpListener>,
+}
 
 impl Sockets {
     /// Binds what `listener` needs and does not have.
@@ -70,14 +79,15 @@ impl Sockets {
             let ours = self.bound.keys().any(|(_, bound)| bound == address);
             let (local, sockets) = bind(local, &listener.socket, workers, ours)
                 .map_err(|source| BindError { address: *address, source })?;
-            prepared.0.push((key.0, *address, local, listener.socket.clone(), sockets));
+            let (listener, settings) = (key.0, listener.socket.clone());
+            prepared.0.push(Ready { listener, address: *address, local, settings, sockets });
         }
         Ok(prepared)
     }
 
     /// Gives prepared sockets to the workers. The listener must be in force.
     pub fn open(&mut self, prepared: Prepared, workers: &[WorkerThread]) {
-        for (name, address, local, settings, sockets) in prepared.0 {
+        for Ready { listener: name, address, local, settings, sockets } in prepared.0 {
             let mut closing = Vec::new();
             let (open, closed) = mpsc::channel(1);
             for (worker, socket) in workers.iter().zip(sockets) {

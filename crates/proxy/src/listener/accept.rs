@@ -151,7 +151,7 @@ impl Accepted {
     async fn prepare(
         mut self,
         worker: &Rc<Worker>,
-        generation: &Arc<Generation>,
+        generation: &Generation,
     ) -> Option<(Stream, Rc<Downstream>, OpenConnection)> {
         let (started, started_at) = (Instant::now(), SystemTime::now());
         if let Err(error) = self.stream.set_nodelay(true) {
