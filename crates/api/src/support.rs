@@ -6,8 +6,8 @@
 use crate::{
     config::{Config, Spec},
     networking::{
-        CaptureMode, DestinationRule, Gateway, HttpMatch, HttpRoute, Resolution, ServerTls, ServiceEntry,
-        Sidecar, TrafficPolicy, VirtualService, WorkloadEntry,
+        CaptureMode, DestinationRule, Gateway, HttpMatch, HttpRoute, Resolution, ServerTls, ServerTlsMode,
+        ServiceEntry, Sidecar, TrafficPolicy, VirtualService, WorkloadEntry,
     },
     security::{AuthorizationAction, AuthorizationPolicy},
     telemetry::{TagOperation, Telemetry},
@@ -85,6 +85,8 @@ fn gateway(spec: &Gateway, refused: &mut Refused) {
         refused.value(socket, format!("{path}.bind"), "a unix:// path");
         if let Some(tls) = &server.tls {
             server_tls(tls, &format!("{path}.tls"), refused);
+            let by_name = tls.mode == Some(ServerTlsMode::AutoPassthrough);
+            refused.value(by_name, format!("{path}.tls.mode"), "AUTO_PASSTHROUGH");
         }
     }
 }
@@ -141,6 +143,15 @@ fn destination_rule(spec: &DestinationRule, refused: &mut Refused) {
 fn traffic_policy(policy: &TrafficPolicy, path: &str, refused: &mut Refused) {
     refused.field(policy.tunnel.is_some(), format!("{path}.tunnel"));
     refused.field(policy.proxy_protocol.is_some(), format!("{path}.proxyProtocol"));
+    let blocks = policy.port_level_settings.iter().enumerate();
+    let blocks =
+        blocks.map(|(index, port)| (format!("{path}.portLevelSettings[{index}]"), &port.outlier_detection));
+    for (path, detection) in std::iter::once((path.to_owned(), &policy.outlier_detection)).chain(blocks) {
+        let codes = detection
+            .as_ref()
+            .is_some_and(|detection| !detection.outlier_detection_http_error_codes.is_empty());
+        refused.field(codes, format!("{path}.outlierDetection.outlierDetectionHttpErrorCodes"));
+    }
     let interval = policy.retry_budget.as_ref().is_some_and(|budget| budget.budget_interval.is_some());
     refused.field(interval, format!("{path}.retryBudget.budgetInterval"));
     let ports = policy.port_level_settings.iter().enumerate();

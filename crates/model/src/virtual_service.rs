@@ -99,11 +99,14 @@ fn delegate_name(meta: &Meta, delegate: &api::Delegate) -> ObjectName {
     ObjectName::new(delegate.namespace.as_deref().unwrap_or(&meta.namespace), delegate.name.as_str())
 }
 
+/// A VirtualService as it was declared.
+pub(crate) type Declared = (Arc<Meta>, Arc<api::VirtualService>);
+
 /// What completing a VirtualService needs to know of the mesh.
 pub(crate) struct Context<'a> {
     pub(crate) domain: &'a str,
     pub(crate) default_export: &'a [String],
-    pub(crate) find: &'a dyn Fn(&ObjectName) -> Option<(Arc<Meta>, Arc<api::VirtualService>)>,
+    pub(crate) find: &'a dyn Fn(&ObjectName) -> Option<Declared>,
 }
 
 /// A VirtualService with names in full and delegates in place. One without hosts is itself a delegate

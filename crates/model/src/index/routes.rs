@@ -2,17 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use mizzen_api::{Meta, networking as api};
-
 use crate::{
     host::{Host, HostMap},
     map::{Map, Namespaced, link, map, unlink},
     touched::{ObjectName, Touched},
-    virtual_service::{Context, GatewayRef, VirtualService, complete, delegates},
+    virtual_service::{Context, Declared, GatewayRef, VirtualService, complete, delegates},
 };
-
-/// A VirtualService as it was declared.
-pub(crate) type Declared = (Arc<Meta>, Arc<api::VirtualService>);
 
 /// Rules by what they apply to.
 #[derive(Clone, Debug)]

@@ -352,7 +352,6 @@ fn fault_settings(fault: &HttpFault) -> PbFault {
             fault_delay_secifier: Some(fault_delay::FaultDelaySecifier::FixedDelay(e::duration(
                 length.as_std(),
             ))),
-            ..Default::default()
         })
     });
     let abort = fault.abort.as_ref().and_then(|abort| {

@@ -4,6 +4,8 @@
 //! expressions in which everything but the wildcard is escaped. What cannot be expressed never widens what
 //! is allowed: such a rule never allows, and always denies.
 
+mod value;
+
 use envoy_types::pb::envoy::extensions::filters::{
     http::rbac::v3::Rbac as HttpRbac, network::rbac::v3::Rbac as NetworkRbac,
 };
@@ -12,9 +14,13 @@ use mizzen_api::security::{
 };
 use mizzen_model::Declared;
 
+use self::value::{
+    destination_address, direct_address, header, header_principal, host, identity, namespace, path, port,
+    remote_address, service_account, text_matcher, trust_domain,
+};
 use crate::{
     context::Context,
-    envoy::{self as e, hcm, listener, matcher, rbac as pb, route},
+    envoy::{self as e, hcm, listener, rbac as pb},
     wire::{self, Shape},
 };
 
@@ -31,10 +37,11 @@ pub(crate) fn http_filters(context: &Context<'_>) -> Vec<hcm::HttpFilter> {
         (rules.is_some() || shadow_rules.is_some()).then(|| {
             let config = HttpRbac {
                 rules,
-                shadow_rules_stat_prefix: shadow_rules
-                    .is_some()
-                    .then(|| prefix.to_owned())
-                    .unwrap_or_default(),
+                shadow_rules_stat_prefix: if shadow_rules.is_some() {
+                    prefix.to_owned()
+                } else {
+                    String::new()
+                },
                 shadow_rules,
                 ..Default::default()
             };
@@ -52,10 +59,11 @@ pub(crate) fn network_filters(context: &Context<'_>) -> Vec<listener::Filter> {
         (rules.is_some() || shadow_rules.is_some()).then(|| {
             let config = NetworkRbac {
                 rules,
-                shadow_rules_stat_prefix: shadow_rules
-                    .is_some()
-                    .then(|| prefix.to_owned())
-                    .unwrap_or_default(),
+                shadow_rules_stat_prefix: if shadow_rules.is_some() {
+                    prefix.to_owned()
+                } else {
+                    String::new()
+                },
                 shadow_rules,
                 stat_prefix: "tcp.".to_owned(),
                 ..Default::default()
@@ -188,7 +196,7 @@ impl Compiler<'_> {
         principals(&mut all, &source.trust_domains, &source.not_trust_domains, |text| {
             vec![trust_domain(text)]
         });
-        principals(&mut all, &source.ip_blocks, &source.not_ip_blocks, |text| direct_address(text));
+        principals(&mut all, &source.ip_blocks, &source.not_ip_blocks, direct_address);
         match self.layer {
             Layer::Http => {
                 principals(&mut all, &source.remote_ip_blocks, &source.not_remote_ip_blocks, |text| {
@@ -213,7 +221,7 @@ impl Compiler<'_> {
 
     fn operation(&self, operation: &Operation) -> Result<Vec<Permission>, Unseen> {
         let mut all = Vec::new();
-        permissions(&mut all, &operation.ports, &operation.not_ports, |text| port(text));
+        permissions(&mut all, &operation.ports, &operation.not_ports, port);
         if self.layer == Layer::Tcp {
             for (values, not_values) in [
                 (&operation.hosts, &operation.not_hosts),
@@ -239,9 +247,9 @@ impl Compiler<'_> {
         let mut all = Vec::new();
         let domains = self.trust_domains();
         match condition.key.as_str() {
-            "source.ip" => principals(&mut all, values, not_values, |text| direct_address(text)),
+            "source.ip" => principals(&mut all, values, not_values, direct_address),
             "remote.ip" if self.layer == Layer::Http => {
-                principals(&mut all, values, not_values, |text| remote_address(text));
+                principals(&mut all, values, not_values, remote_address);
             }
             "source.namespace" => principals(&mut all, values, not_values, |text| vec![namespace(text)]),
             "source.principal" => principals(&mut all, values, not_values, |text| identity(text, &domains)),
@@ -264,8 +272,8 @@ impl Compiler<'_> {
         let (values, not_values) = (&condition.values, &condition.not_values);
         let mut all = Vec::new();
         match condition.key.as_str() {
-            "destination.ip" => permissions(&mut all, values, not_values, |text| destination_address(text)),
-            "destination.port" => permissions(&mut all, values, not_values, |text| port(text)),
+            "destination.ip" => permissions(&mut all, values, not_values, destination_address),
+            "destination.port" => permissions(&mut all, values, not_values, port),
             "connection.sni" => permissions(&mut all, values, not_values, |text| {
                 vec![permission(pb::permission::Rule::RequestedServerName(text_matcher(text)))]
             }),
@@ -347,159 +355,6 @@ fn principal(identifier: pb::principal::Identifier) -> Principal {
 
 fn permission(rule: pb::permission::Rule) -> Permission {
     Permission { rule: Some(rule) }
-}
-
-// === single values ===
-
-/// A text as policies write it: exact, `prefix*`, `*suffix`, or `*` for any that is there.
-pub(crate) fn text_matcher(text: &str) -> matcher::StringMatcher {
-    match (text, text.strip_suffix('*'), text.strip_prefix('*')) {
-        ("*", _, _) => e::regex(".+"),
-        (_, Some(start), _) => e::prefix(start),
-        (_, _, Some(end)) => e::suffix(end),
-        _ => e::exact(text),
-    }
-}
-
-fn authenticated(name: matcher::StringMatcher) -> Principal {
-    principal(pb::principal::Identifier::Authenticated(pb::principal::Authenticated {
-        principal_name: Some(name),
-    }))
-}
-
-/// `cluster.local/ns/shop/sa/web`. The mesh's trust domain stands for its older names too, and
-/// `cluster.local` for the mesh's own.
-fn identity(text: &str, domains: &[String]) -> Vec<Principal> {
-    const SCHEME: &str = "spiffe://";
-    if text == "*" {
-        return vec![authenticated(e::regex(".+"))];
-    }
-    if let Some(end) = text.strip_prefix('*') {
-        return vec![authenticated(e::suffix(end))];
-    }
-    let (domain, rest) = text.split_once('/').map_or((text, None), |(domain, rest)| (domain, Some(rest)));
-    let Some(rest) = rest else {
-        return match domain.strip_suffix('*') {
-            Some(start) => vec![authenticated(e::prefix(&format!("{SCHEME}{start}")))],
-            None => vec![authenticated(e::exact(&format!("{SCHEME}{domain}")))],
-        };
-    };
-    let own = domain == "cluster.local" || domains.iter().any(|known| known == domain);
-    let expanded: Vec<String> = if own { domains.to_vec() } else { vec![domain.to_owned()] };
-    expanded
-        .into_iter()
-        .map(|domain| match rest.strip_suffix('*') {
-            Some(start) => authenticated(e::prefix(&format!("{SCHEME}{domain}/{start}"))),
-            None => authenticated(e::exact(&format!("{SCHEME}{domain}/{rest}"))),
-        })
-        .collect()
-}
-
-/// The part of an expression that a text with wildcards stands for, within one segment of a path.
-fn segment(text: &str) -> String {
-    match (text, text.strip_suffix('*'), text.strip_prefix('*')) {
-        ("*", _, _) => "[^/]+".to_owned(),
-        (_, Some(start), _) => format!("{}[^/]*", e::escape_regex(start)),
-        (_, _, Some(end)) => format!("[^/]*{}", e::escape_regex(end)),
-        _ => e::escape_regex(text),
-    }
-}
-
-fn namespace(text: &str) -> Principal {
-    authenticated(e::regex(&format!("spiffe://[^/]+/ns/{}/sa/[^/]+", segment(text))))
-}
-
-/// `namespace/account`, or an account of the policy's own namespace.
-fn service_account(text: &str, own_namespace: &str) -> Principal {
-    let (namespace, account) = text.split_once('/').unwrap_or((own_namespace, text));
-    let expression =
-        format!("spiffe://[^/]+/ns/{}/sa/{}", e::escape_regex(namespace), e::escape_regex(account));
-    authenticated(e::regex(&expression))
-}
-
-fn trust_domain(text: &str) -> Principal {
-    authenticated(e::regex(&format!("spiffe://{}/.+", segment(text))))
-}
-
-fn direct_address(text: &str) -> Vec<Principal> {
-    let range = e::parse_cidr(text).map(pb::principal::Identifier::DirectRemoteIp);
-    range.map(principal).into_iter().collect()
-}
-
-fn remote_address(text: &str) -> Vec<Principal> {
-    let range = e::parse_cidr(text).map(pb::principal::Identifier::RemoteIp);
-    range.map(principal).into_iter().collect()
-}
-
-fn destination_address(text: &str) -> Vec<Permission> {
-    let range = e::parse_cidr(text).map(pb::permission::Rule::DestinationIp);
-    range.map(permission).into_iter().collect()
-}
-
-fn port(text: &str) -> Vec<Permission> {
-    let port = text.parse::<u16>().ok().map(|port| pb::permission::Rule::DestinationPort(u32::from(port)));
-    port.map(permission).into_iter().collect()
-}
-
-fn header_matcher(name: &str, text: &str) -> route::HeaderMatcher {
-    let specifier = if text == "*" {
-        route::header_matcher::HeaderMatchSpecifier::PresentMatch(true)
-    } else {
-        route::header_matcher::HeaderMatchSpecifier::StringMatch(text_matcher(text))
-    };
-    route::HeaderMatcher {
-        name: name.to_owned(),
-        header_match_specifier: Some(specifier),
-        ..Default::default()
-    }
-}
-
-fn header(name: &str, text: &str) -> Permission {
-    permission(pb::permission::Rule::Header(header_matcher(name, text)))
-}
-
-fn header_principal(name: &str, text: &str) -> Principal {
-    principal(pb::principal::Identifier::Header(header_matcher(name, text)))
-}
-
-/// A host, whatever its case, with or without a port.
-fn host(text: &str) -> Permission {
-    if text == "*" {
-        return header(":authority", "*");
-    }
-    let name = match (text.strip_suffix('*'), text.strip_prefix('*')) {
-        (Some(start), _) => format!("{}.*", e::escape_regex(start)),
-        (_, Some(end)) => format!(".*{}", e::escape_regex(end)),
-        _ => e::escape_regex(text),
-    };
-    let expression = if text.contains(':') { format!("(?i){name}") } else { format!("(?i){name}(:[0-9]+)?") };
-    permission(pb::permission::Rule::Header(route::HeaderMatcher {
-        name: ":authority".to_owned(),
-        header_match_specifier: Some(route::header_matcher::HeaderMatchSpecifier::StringMatch(e::regex(
-            &expression,
-        ))),
-        ..Default::default()
-    }))
-}
-
-/// A path without its query. `{*}` stands for one segment, `{**}` for any number.
-fn path(text: &str) -> Permission {
-    let matching = if text.contains("{*}") || text.contains("{**}") {
-        let expression: Vec<String> = text
-            .split('/')
-            .map(|part| match part {
-                "{*}" => "[^/]+".to_owned(),
-                "{**}" => ".*".to_owned(),
-                other => e::escape_regex(other),
-            })
-            .collect();
-        e::regex(&expression.join("/"))
-    } else {
-        text_matcher(text)
-    };
-    permission(pb::permission::Rule::UrlPath(matcher::PathMatcher {
-        rule: Some(matcher::path_matcher::Rule::Path(matching)),
-    }))
 }
 
 #[cfg(test)]
