@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// `/debug/registryz`.
 pub(super) async fn services(State(debug): State<Debug>) -> Json<Value> {
     let snapshot = debug.mesh.snapshot();
-    Json(snapshot.hosts().flat_map(|(_, services)| services).map(|service| describe(service)).collect())
+    Json(snapshot.hosts().flat_map(|(_, services)| services).map(describe).collect())
 }
 
 fn describe(service: &Arc<Service>) -> Value {

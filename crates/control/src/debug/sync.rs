@@ -24,7 +24,7 @@ const FIELDS: [(TypeUrl, &str); 5] = [
 /// `/debug/syncz`: Istio's `SyncStatus`, and for each type its state in words under `types`.
 pub(super) async fn synchronization(State(debug): State<Debug>) -> Json<Value> {
     let connections = debug.proxies.hub().connections();
-    let mut statuses: Vec<_> = connections.iter().map(|connection| status_of(connection)).collect();
+    let mut statuses: Vec<_> = connections.iter().map(status_of).collect();
     statuses.sort_by(|left, right| left["proxy"].as_str().cmp(&right["proxy"].as_str()));
     Json(Value::Array(statuses))
 }

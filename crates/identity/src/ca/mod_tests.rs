@@ -49,10 +49,10 @@ fn lifetimes_are_bounded_by_policy_and_by_the_authority() {
         let issued = authority.sign(&request, &caller(), asked, at).expect("signed");
         issued.not_after.duration_since(at).expect("later")
     };
-    assert_eq!(lifetime(Duration::from_mins(5), now()), Duration::from_mins(5));
+    assert_eq!(lifetime(Duration::from_secs(5 * 60), now()), Duration::from_secs(5 * 60));
     assert_eq!(lifetime(Duration::MAX, now()), MAXIMUM_LIFETIME);
-    let nearly_over = authority.not_after() - Duration::from_mins(10);
-    assert_eq!(lifetime(Duration::ZERO, nearly_over), Duration::from_mins(10));
+    let nearly_over = authority.not_after() - Duration::from_secs(10 * 60);
+    assert_eq!(lifetime(Duration::ZERO, nearly_over), Duration::from_secs(10 * 60));
     let over = authority.sign(&request, &caller(), Duration::ZERO, authority.not_after());
     assert!(matches!(over, Err(SignError::AuthorityExpired)));
 }
@@ -104,7 +104,7 @@ fn intermediate(is_ca: bool) -> (AuthorityMaterial, AuthorityMaterial) {
     if is_ca {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     }
-    params.not_after = (now() + Duration::from_hours(48)).into();
+    params.not_after = (now() + Duration::from_secs(48 * 3600)).into();
     let certificate = params.signed_by(&key, &issuer).expect("signed").pem();
     let material = AuthorityMaterial {
         key: key.serialize_pem(),
@@ -135,7 +135,7 @@ fn material_that_does_not_belong_together_is_refused() {
     assert!(matches!(CertificateAuthority::new(foreign_root, now()), Err(MaterialError::Untrusted)));
     let foreign_key = AuthorityMaterial { key: stranger.key, ..good.clone() };
     assert!(matches!(CertificateAuthority::new(foreign_key, now()), Err(MaterialError::Pair(_))));
-    let late = now() + Duration::from_hours(49);
+    let late = now() + Duration::from_secs(49 * 3600);
     assert!(matches!(CertificateAuthority::new(good, late), Err(MaterialError::Expired)));
     let (_, leaf) = intermediate(false);
     assert!(matches!(CertificateAuthority::new(leaf, now()), Err(MaterialError::Certificate(_))));
