@@ -129,7 +129,7 @@ pub(crate) async fn get(
     timeout: Duration,
 ) -> anyhow::Result<(http::StatusCode, Bytes)> {
     let exchange = async {
-        let stream = outbound::connect_to(address, timeout).await?;
+        let stream = outbound::connect_to_application(address, timeout).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
         let mut request = http::Request::get(path);

@@ -87,7 +87,7 @@ impl Prober {
             return Ok(get(SocketAddr::new(host, probe.port), &path, &headers, timeout).await?.0);
         }
         if let Some(probe) = &self.tcp_socket {
-            outbound::connect_to(SocketAddr::new(host, probe.port), timeout).await?;
+            outbound::connect_to_application(SocketAddr::new(host, probe.port), timeout).await?;
             return Ok(StatusCode::OK);
         }
         if let Some(probe) = &self.grpc {
@@ -112,7 +112,7 @@ async fn grpc(address: SocketAddr, service: &str, timeout: Duration) -> anyhow::
     const SERVING: i32 = 1;
 
     let connector = tower::service_fn(move |_: http::Uri| async move {
-        outbound::connect_to(address, timeout).await.map(hyper_util::rt::TokioIo::new)
+        outbound::connect_to_application(address, timeout).await.map(hyper_util::rt::TokioIo::new)
     });
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?
         .timeout(timeout)
