@@ -31,7 +31,11 @@ pub(crate) async fn connect_to_application(address: SocketAddr, timeout: Duratio
     connect_from(Some(source), address, timeout).await
 }
 
-async fn connect_from(source: Option<IpAddr>, address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+async fn connect_from(
+    source: Option<IpAddr>,
+    address: SocketAddr,
+    timeout: Duration,
+) -> io::Result<TcpStream> {
     let options = ConnectOptions {
         source,
         mark: Some(mizzen_net::PROXY_MARK),

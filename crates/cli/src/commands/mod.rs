@@ -46,7 +46,7 @@ pub enum Command {
     /// Say what is wrong with the configuration, of files or of a live mesh
     Analyze(analyze::Arguments),
     /// Run the control plane
-    Control(control::Arguments),
+    Control(Box<control::Arguments>),
     /// Look at how workloads authenticate each other
     Authn(authn::Arguments),
     /// Open a page: service graph, metrics, traces, a proxy
@@ -76,7 +76,7 @@ pub fn run(command: Command, access: &AccessOptions) -> anyhow::Result<ExitCode>
         Command::ProxyStatus(arguments) => wait(proxy_status::run(arguments, access)),
         Command::ProxyConfig(arguments) => wait(proxy_config::run(arguments, access)),
         Command::Analyze(arguments) => wait(analyze::run(arguments, access)),
-        Command::Control(arguments) => control::run(arguments),
+        Command::Control(arguments) => control::run(*arguments),
         Command::Authn(arguments) => wait(authn::run(arguments, access)),
         Command::Dashboard(arguments) => wait(dashboard::run(arguments, access)),
         Command::DashboardServer(arguments) => wait(dashboard_server::run(arguments)),

@@ -74,9 +74,11 @@ fn run_agent(role: Role, arguments: AgentArguments) -> anyhow::Result<()> {
 fn run_bootstrap(file: &PathBuf, arguments: &Arguments) -> anyhow::Result<()> {
     let logging = mizzen_base::logging::init(tracing_level(&arguments.log_level));
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let bootstrap = mizzen_proxy::compile::bootstrap::read(&text).with_context(|| file.display().to_string())?;
+    let bootstrap =
+        mizzen_proxy::compile::bootstrap::read(&text).with_context(|| file.display().to_string())?;
     runtime()?.block_on(async {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let config = ProxyConfig { bootstrap, concurrency: arguments.concurrency, secrets: None, logging };
         let handle = Proxy::start(config).with_context(|| file.display().to_string())?;
         tokio::select! {

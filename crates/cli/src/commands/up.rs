@@ -1,7 +1,7 @@
 //! `up`: a mesh on this machine, for as long as this runs.
 
 use crate::local::apply::{self, Applier, Manifest};
-use crate::local::demo;
+use crate::local::demo::{self, suggestions};
 use crate::local::folder::{Running, StateFolder, StateOption};
 use crate::local::machine::Machine;
 use crate::local::report;
@@ -102,7 +102,7 @@ async fn stay(
     let mut machine = Machine::start(&folder, &arguments.images, &arguments.publish)?;
     let steps = Steps::new();
     let ended = tokio::select! {
-        brought = bring_up(&folder, &mut machine, manifests, &steps) => match brought {
+        brought = bring_up(&folder, &mut machine, manifests, arguments.demo, &steps) => match brought {
             Ok(()) => None,
             Err(error) => Some(Err(error)),
         },
@@ -131,6 +131,7 @@ async fn bring_up(
     folder: &StateFolder,
     machine: &mut Machine,
     manifests: Vec<Manifest>,
+    demo: bool,
     steps: &Steps,
 ) -> anyhow::Result<()> {
     let summary = machine.ready(|line| steps.say(line)).await?;
@@ -150,7 +151,12 @@ async fn bring_up(
         steps.say(format!("Applied {}", apply::described(&manifest.object)));
     }
     steps.clear();
-    print!("{}", describe(&summary, &report::published(&client).await?));
+    let published = report::published(&client).await?;
+    print!("{}", describe(&summary, &published));
+    if demo {
+        let gateway = published.iter().find(|port| port.is_ingress()).map(|port| port.address.as_str());
+        print!("{}", suggestions(gateway.unwrap_or("127.0.0.1:8080")));
+    }
     folder.keep_summary(&summary)
 }
 

@@ -14,6 +14,13 @@ pub struct Published {
     pub address: String,
 }
 
+impl Published {
+    /// Whether this is the ingress gateway's port for plain HTTP.
+    pub fn is_ingress(&self) -> bool {
+        self.service.ends_with("/istio-ingressgateway") && self.service_port == 80
+    }
+}
+
 /// Every published port, by Service.
 pub async fn published(client: &kube::Client) -> anyhow::Result<Vec<Published>> {
     let services = Api::<Service>::all(client.clone()).list(&ListParams::default()).await?;

@@ -232,7 +232,8 @@ fn first_states(pod: &Pod) -> std::collections::BTreeMap<String, ContainerState>
     };
     let all = spec.init_containers.iter().flatten().chain(&spec.containers);
     let state = |container: &Container| {
-        let restarts = earlier(&container.name).map_or(0, |count| u32::try_from(count).unwrap_or_default() + 1);
+        let restarts =
+            earlier(&container.name).map_or(0, |count| u32::try_from(count).unwrap_or_default() + 1);
         let condition = Condition::Waiting { reason: waits.to_owned(), message: None };
         (container.name.clone(), ContainerState { restarts, condition, ..ContainerState::default() })
     };

@@ -24,7 +24,7 @@ use tokio::task::AbortHandle;
 const CONTROLLER: &str = "service-controller";
 /// Where a Service's ports are on the machine: `127.0.0.1:8080->80,127.0.0.1:8443->443`. Read again
 /// after a restart, so that a Service keeps its ports.
-pub const PUBLISHED_ANNOTATION: &str = "sandbox.mizzen.io/published";
+pub const PUBLISHED_ANNOTATION: &str = "sandbox.mizzen.dev/published";
 /// When no port of the machine could be had.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -180,7 +180,7 @@ async fn tell(
                     PortStatus {
                         port: port.port,
                         protocol,
-                        error: Some(format!("sandbox.mizzen.io/{error}")),
+                        error: Some(format!("sandbox.mizzen.dev/{error}")),
                     }
                 }
             }

@@ -86,9 +86,8 @@ pub fn from_config_dump(dump: &Value) -> Table {
     let mut rows = Vec::new();
     for assignment in dump::endpoints(dump) {
         for group in list(&assignment, "endpoints") {
-            let part = |name| group["locality"][name].as_str().filter(|part| !part.is_empty());
-            let locality: Vec<&str> =
-                ["region", "zone", "sub_zone"].iter().filter_map(|name| part(name)).collect();
+            let part = |name: &&str| group["locality"][*name].as_str().filter(|part| !part.is_empty());
+            let locality: Vec<&str> = ["region", "zone", "sub_zone"].iter().filter_map(part).collect();
             for host in list(group, "lb_endpoints") {
                 let status = host["health_status"].as_str().unwrap_or("UNKNOWN").to_owned();
                 let name = display(&address(&host["endpoint"]["address"]));
