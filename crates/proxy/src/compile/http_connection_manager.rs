@@ -130,7 +130,6 @@ pub fn compile(
         },
         client_cert_details: client_cert(message)?,
         upgrades: upgrades(message)?,
-        proxy_100_continue: message.proxy_100_continue,
     })
 }
 
@@ -147,6 +146,7 @@ fn refuse(message: &pb::HttpConnectionManager) -> Result<(), CompileError> {
         (message.http3_protocol_options.is_some(), "http3_protocol_options"),
         (message.scheme_header_transformation.is_some(), "scheme_header_transformation"),
         (message.append_x_forwarded_port, "append_x_forwarded_port"),
+        (message.proxy_100_continue, "proxy_100_continue"),
         (
             message.internal_address_config.as_ref().is_some_and(|config| !config.cidr_ranges.is_empty()),
             "internal_address_config.cidr_ranges",
@@ -234,7 +234,6 @@ fn http2(message: &pb::HttpConnectionManager) -> Http2Options {
         max_concurrent_streams: number(&options.max_concurrent_streams),
         stream_window: number(&options.initial_stream_window_size),
         connection_window: number(&options.initial_connection_window_size),
-        allow_connect: options.allow_connect,
         keepalive: pings(options),
     }
 }

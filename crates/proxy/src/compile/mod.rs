@@ -11,6 +11,7 @@ pub mod http_filter;
 pub mod listener;
 pub mod network_filter;
 pub mod route;
+mod route_action;
 pub mod secret;
 pub mod tls_context;
 

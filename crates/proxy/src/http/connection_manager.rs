@@ -90,8 +90,6 @@ pub struct Http2Options {
     pub stream_window: Option<u32>,
     /// Window of a connection in bytes.
     pub connection_window: Option<u32>,
-    /// Whether extended CONNECT (RFC 8441) is served.
-    pub allow_connect: bool,
     /// Pings an idle connection this often, and gives it up without an answer in this time.
     pub keepalive: Option<(Duration, Duration)>,
 }
@@ -195,8 +193,6 @@ pub struct HttpConnectionManager {
     pub client_cert_details: ClientCertDetails,
     /// Upgrades that are allowed unless a route says otherwise, by lower-case type.
     pub upgrades: Vec<(String, bool)>,
-    /// Whether a proxy's answer to `Expect: 100-continue` is the upstream's own.
-    pub proxy_100_continue: bool,
 }
 
 /// When the port of `host` is removed.

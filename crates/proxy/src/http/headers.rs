@@ -163,9 +163,9 @@ pub fn forwarded_for(
     let client = if manager.use_remote_address {
         let trusted =
             (hops > 0).then(|| given.len().checked_sub(hops).and_then(|index| given.get(index))).flatten();
-        // Private addresses are not trust: at an edge nothing is inside unless nobody is in front.
         let address = trusted.map_or(peer, |ip| SocketAddr::new(*ip, 0));
-        Client { address, internal: given.is_empty() && hops == 0 && is_private(peer.ip()) }
+        // A private address is not trust: what comes to an edge comes from outside.
+        Client { address, internal: false }
     } else {
         let from_end = hops + 1;
         let told = given.len().checked_sub(from_end).and_then(|index| given.get(index));
@@ -181,9 +181,8 @@ pub fn forwarded_for(
         append_address(headers, peer.ip());
     }
     let scheme = HeaderValue::from_static(if secure { "https" } else { "http" });
-    if manager.use_remote_address && hops == 0 {
-        headers.insert(FORWARDED_PROTO, scheme);
-    } else if !headers.contains_key(FORWARDED_PROTO) {
+    let told_by_nobody_trusted = manager.use_remote_address && hops == 0;
+    if told_by_nobody_trusted || !headers.contains_key(FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, scheme);
     }
     client

@@ -3,17 +3,22 @@
 //! A request is admitted and normalised ([`normalize`]), planned by a pure function ([`plan`]),
 //! executed ([`forward`]), and recorded once when its response has ended ([`body::Exchange`]).
 
+mod admit;
 pub mod body;
 mod connection_manager;
 mod error_response;
 pub mod filter;
+mod finish;
 mod forward;
 pub mod headers;
+mod limits;
 pub mod matcher;
 pub mod mutation;
 pub mod normalize;
 pub mod plan;
+mod prepare;
 mod request;
+mod request_body;
 pub mod routes;
 mod server;
 mod upgrade;

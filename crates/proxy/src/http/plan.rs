@@ -21,6 +21,8 @@ pub struct Plan<'t> {
     pub route: Option<&'t Arc<Route>>,
     /// What the policies that are only counted say, each.
     pub shadow: Vec<Verdict>,
+    /// Whether any policy was asked.
+    pub polices: bool,
     /// Headers for the response, from CORS.
     pub response_marks: Option<HeaderMap>,
     /// What befalls the request before it is forwarded.
@@ -72,6 +74,7 @@ pub fn plan<'t>(
         virtual_host,
         route,
         shadow: Vec::new(),
+        polices: false,
         response_marks: None,
         faults: Faults::default(),
         step: Step::NoRoute,
@@ -139,6 +142,7 @@ fn policy(
     if filters.rbac.is_empty() {
         return None;
     }
+    plan.polices = true;
     let request = PolicyRequest { header: &view.header, path: view.path };
     let subject = Subject { request: Some(request), ..ground.subject };
     let scoped = plan

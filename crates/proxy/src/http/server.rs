@@ -31,6 +31,8 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Streams a client may open and reset before it is cut off (rapid reset).
 const PENDING_RESETS: usize = 100;
 const CONCURRENT_STREAMS: u32 = 1024;
+/// Headers that hyper takes unless told otherwise; also Envoy's default.
+const HYPER_HEADERS: usize = 100;
 
 /// Serves HTTP on an accepted connection until it ends or is drained. `downstream.tls` says which
 /// protocol was agreed; plain connections are recognised by the HTTP/2 preface (codec AUTO).
@@ -110,13 +112,15 @@ async fn serve_http1(stream: Observed, connection: &Rc<Connection>) -> hyper::Re
     let manager = &connection.manager;
     let mut builder = http1::Builder::new();
     builder
-        .half_close(true)
-        .max_headers(manager.max_headers)
         .max_buf_size(manager.max_header_bytes.max(8 * 1024))
         .preserve_header_case(manager.http1.preserve_case)
         .title_case_headers(manager.http1.proper_case)
         .timer(TokioTimer::new())
         .header_read_timeout(None);
+    if manager.max_headers != HYPER_HEADERS {
+        // Costs an allocation for each request, so only where it says something new.
+        builder.max_headers(manager.max_headers);
+    }
     let handler = Rc::clone(connection);
     let service = service_fn(move |request| answer(Rc::clone(&handler), request));
     let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
@@ -145,9 +149,6 @@ async fn serve_http2(stream: Observed, connection: &Rc<Connection>) -> hyper::Re
         .initial_connection_window_size(options.connection_window.unwrap_or(CONNECTION_WINDOW))
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_header_list_size(u32::try_from(manager.max_header_bytes).unwrap_or(u32::MAX));
-    if options.allow_connect {
-        builder.enable_connect_protocol();
-    }
     if let Some((interval, timeout)) = options.keepalive {
         builder.keep_alive_interval(interval).keep_alive_timeout(timeout);
     }

@@ -1,9 +1,12 @@
 use super::*;
+use crate::upstream::balance::{Policy, Sharing};
 use crate::upstream::dns::DnsSettings;
+use crate::upstream::settings::{HeaderCase, Http2Settings, HttpProtocol, TransportMatch, Transports};
 use envoy_types::pb::envoy::config::core::v3::Address;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::endpoint::v3::LocalityLbEndpoints;
 use envoy_types::pb::google::protobuf::Struct;
+use std::time::Duration;
 
 fn settings(discovery: Discovery) -> ClusterSettings {
     ClusterSettings {

@@ -3,9 +3,9 @@
 use super::Cluster;
 use super::balance::PickContext;
 use super::breaker::{Permit, Resource};
-use super::cluster::Discovery;
 use super::host::{Host, HostState};
 use super::outlier::{self, Outcome};
+use super::settings::Discovery;
 use crate::connection::{Downstream, TlsInfo};
 use crate::stream::Stream;
 use crate::telemetry::Telemetry;
@@ -143,6 +143,7 @@ pub async fn connect(
     })?;
     let (stream, info) =
         open(worker.index, &worker.recorder.telemetry().clone(), permit, &host, TlsAsk::default()).await?;
+    outlier::report(cluster, &host, Outcome::Connected);
     Ok(Connection { stream, host, info })
 }
 
@@ -159,7 +160,7 @@ pub(super) async fn open(
     let counts = cluster.counts(worker);
     match result {
         Ok((stream, tls)) => {
-            outlier::report(&cluster, host, Outcome::Connected);
+            outlier::report(&cluster, host, Outcome::Reached);
             let local = stream.socket().local_addr().ok();
             let principals = Rc::new(principals(telemetry, tls.as_ref()));
             let open = Open::begin(permit, &host.state, worker);

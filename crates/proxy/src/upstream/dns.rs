@@ -2,8 +2,9 @@
 //! runtime, which replaces the hosts when answers change. A name that does not resolve keeps its
 //! last addresses.
 
-use super::cluster::{Cluster, Described, Discovery, endpoint_socket, port};
+use super::cluster::{Cluster, Described, endpoint_socket, port};
 use super::host::Health;
+use super::settings::Discovery;
 use crate::compile::CompileError;
 use envoy_types::pb::envoy::config::core::v3::{Locality, Metadata};
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;

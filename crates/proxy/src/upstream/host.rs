@@ -1,5 +1,6 @@
 //! Upstream hosts: what is configured of one, and what is known of it from traffic.
 
+use super::breaker::Permit;
 use super::outlier::OutlierState;
 use crate::telemetry::intern::Id;
 use envoy_types::pb::envoy::config::core::v3::Locality;
@@ -119,21 +120,29 @@ impl Host {
     }
 }
 
-/// Counts a request in flight at its host; dropping it ends the request there.
+/// A request in flight: counted at its host and in its cluster. Dropping it ends it there.
 #[derive(Debug)]
-pub struct InFlight(Arc<Host>);
+pub struct InFlight {
+    permit: Permit,
+    host: Arc<Host>,
+    worker: usize,
+}
 
 impl InFlight {
-    /// Begins a request at `host`.
-    pub fn begin(host: &Arc<Host>) -> Self {
+    /// Begins a request at `host`, which has its place in the circuit breaker.
+    pub fn begin(permit: Permit, host: &Arc<Host>, worker: usize) -> Self {
         host.state.active.fetch_add(1, Ordering::Relaxed);
         host.state.requests.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(host))
+        let counts = permit.cluster().counts(worker);
+        counts.upstream_rq_total.increment();
+        counts.upstream_rq_active.increment();
+        Self { permit, host: Arc::clone(host), worker }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.state.active.fetch_sub(1, Ordering::Relaxed);
+        self.host.state.active.fetch_sub(1, Ordering::Relaxed);
+        self.permit.cluster().counts(self.worker).upstream_rq_active.decrement();
     }
 }

@@ -11,15 +11,17 @@ pub mod dns;
 mod host;
 pub mod outlier;
 mod pool;
+mod settings;
 mod status;
 
-pub use cluster::{
-    Cluster, ClusterSettings, Discovery, HeaderCase, Http2Settings, HttpProtocol, OriginalDestination,
-    TransportMatch, Transports,
-};
+pub use cluster::Cluster;
 pub use connect::{ConnectError, Connection, ConnectionInfo, FailureKind, Principals, connect};
 pub use host::{Health, Host, HostState, InFlight};
 pub use pool::{AcquireError, Ask, BodyError, Lease, Pools, ResponseBody, SendError, SendFailure, Version};
+pub use settings::{
+    ClusterSettings, Discovery, HeaderCase, Http2Settings, HttpProtocol, OriginalDestination, TransportMatch,
+    Transports,
+};
 
 use std::time::Duration;
 

@@ -136,8 +136,10 @@ pub enum Outcome {
     NoResponse,
     /// No response in time.
     TimedOut,
-    /// A TCP connection was made.
+    /// A TCP connection was made, which is all there is to know of the host.
     Connected,
+    /// A connection was made on which a request will follow: the host answers, but not how.
+    Reached,
 }
 
 /// Why a host is ejected.
@@ -167,7 +169,7 @@ pub fn judge(before: InARow, outcome: Outcome, settings: &OutlierSettings) -> (I
     let split = settings.split_local_origin;
     let (status, local_failure) = match outcome {
         Outcome::Status(status) => (Some(status), Some(false)),
-        Outcome::Connected => (None, Some(false)),
+        Outcome::Connected | Outcome::Reached => (None, Some(false)),
         Outcome::NoResponse => ((!split).then_some(503), Some(true)),
         Outcome::TimedOut => ((!split).then_some(504), Some(true)),
     };
@@ -230,13 +232,13 @@ pub fn below_mean(rates: &[f64], stdev_factor: u32) -> Vec<bool> {
 
 /// Takes the outcome of an attempt at `host`, and ejects the host where that makes it an outlier.
 pub fn report(cluster: &Arc<Cluster>, host: &Arc<Host>, outcome: Outcome) {
-    let good = matches!(outcome, Outcome::Connected | Outcome::Status(..500));
+    let good = matches!(outcome, Outcome::Connected | Outcome::Reached | Outcome::Status(..500));
     if !good {
         host.state.failures.fetch_add(1, Ordering::Relaxed);
     }
     let Some(settings) = &cluster.outlier else { return };
     let state = &host.state.outlier;
-    if settings.sweeps() && outcome != Outcome::Connected {
+    if settings.sweeps() && !matches!(outcome, Outcome::Connected | Outcome::Reached) {
         state.interval_total.fetch_add(1, Ordering::Relaxed);
         state.interval_success.fetch_add(u64::from(good), Ordering::Relaxed);
     }

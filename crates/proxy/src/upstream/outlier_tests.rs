@@ -26,6 +26,14 @@ fn one_good_answer_starts_the_count_again() {
 }
 
 #[test]
+fn a_new_connection_is_no_good_answer() {
+    let outcomes = [Outcome::Reached, Outcome::Status(500)].repeat(5);
+    assert_eq!(after(&outcomes, &settings()).1, Some(Cause::Consecutive5xx));
+    let outcomes = [Outcome::Connected, Outcome::NoResponse].repeat(5);
+    assert_eq!(after(&outcomes, &settings()).1, None);
+}
+
+#[test]
 fn gateway_errors_count_only_where_they_are_enforced() {
     let mut settings = settings();
     settings.consecutive_5xx = 0;

@@ -1,7 +1,8 @@
 //! A cluster in the words of Envoy's admin port.
 
-use super::cluster::{Cluster, Discovery};
+use super::cluster::Cluster;
 use super::host::{Health, Host};
+use super::settings::Discovery;
 use envoy_types::pb::envoy::admin::v3::{ClusterStatus, HostHealthStatus, HostStatus, SimpleMetric};
 use envoy_types::pb::envoy::config::core::v3::{Address, SocketAddress, address, socket_address};
 use std::sync::atomic::Ordering;

@@ -73,7 +73,7 @@ impl CorsPolicy {
         let Some(origin) = headers.get(header::ORIGIN).filter(|origin| !origin.is_empty()) else {
             return Decision::Ignore;
         };
-        if !self.enabled.happens(random, 0x0063_6f72_73) {
+        if !self.enabled.happens(random, 0x636f_7273) {
             return Decision::Ignore;
         }
         let allowed = self.origins.iter().any(|matcher| matcher.matches(origin.as_bytes()));

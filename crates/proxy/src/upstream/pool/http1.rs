@@ -4,13 +4,16 @@ use super::response::ResponseBody;
 use super::{HostPool, Kind, Lease, OpenInPool, SendError, SendFailure};
 use crate::http::body::RequestBody;
 use crate::stream::Stream;
-use crate::upstream::cluster::HeaderCase;
 use crate::upstream::connect::ConnectionInfo;
+use crate::upstream::settings::HeaderCase;
 use http::{Request, Response};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
+
+/// Headers that hyper takes unless told otherwise; also Envoy's default.
+const HYPER_HEADERS: usize = 100;
 
 /// An idle connection.
 pub(super) struct Idle {
@@ -42,7 +45,10 @@ pub(super) async fn start(
 ) -> Result<Lease, String> {
     let settings = pool.cluster.settings();
     let mut builder = Builder::new();
-    builder.max_headers(settings.max_response_headers);
+    if settings.max_response_headers != HYPER_HEADERS {
+        // Costs an allocation for each response, so only where it says something new.
+        builder.max_headers(settings.max_response_headers);
+    }
     match settings.header_case {
         HeaderCase::Lower => {}
         HeaderCase::Proper => {

@@ -11,11 +11,12 @@ pub use response::{BodyError, ResponseBody};
 
 use super::Cluster;
 use super::breaker::{Permit, Resource};
-use super::cluster::HttpProtocol;
 use super::connect::{ConnectError, ConnectionInfo, FailureKind, TlsAsk, open};
 use super::host::Host;
+use super::settings::HttpProtocol;
 use crate::http::body::RequestBody;
 use crate::stream::Stream;
+use crate::telemetry::counters::ClusterCounts;
 use crate::worker::Worker;
 use ahash::AHashMap;
 use http::{Request, Response};
@@ -196,9 +197,8 @@ impl Pools {
             return Err(AcquireError::Overflow);
         };
         counts.upstream_rq_pending_total.increment();
-        counts.upstream_rq_pending_active.increment();
+        let _counted = PendingCount::begin(counts);
         let acquired = pool.wait(worker, ask).await;
-        counts.upstream_rq_pending_active.decrement();
         if acquired.is_err() {
             counts.upstream_rq_pending_failure_eject.increment();
         }
@@ -389,6 +389,22 @@ impl HostPool {
         // Counted in the first worker's part: this is rare, and the sum is what is read.
         counts.upstream_cx_idle_timeout.add((before - after) as u64);
         next
+    }
+}
+
+/// Counts a request that waits for a connection, until it has one or gives up.
+struct PendingCount<'a>(&'a ClusterCounts);
+
+impl<'a> PendingCount<'a> {
+    fn begin(counts: &'a ClusterCounts) -> Self {
+        counts.upstream_rq_pending_active.increment();
+        Self(counts)
+    }
+}
+
+impl Drop for PendingCount<'_> {
+    fn drop(&mut self) {
+        self.0.upstream_rq_pending_active.decrement();
     }
 }
 
