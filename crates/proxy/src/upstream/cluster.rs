@@ -115,7 +115,7 @@ impl Cluster {
         let old = previous.table.load();
         // Transports are numbered by cluster; without the endpoint's metadata they cannot be
         // matched again, so hosts are taken over only where both clusters number them alike.
-        if self.transport_names() == previous.transport_names() {
+        if self.numbers_transports_like(previous) {
             let table =
                 Balance::new(old.hosts().to_vec(), &self.settings.sharing, &self.settings.policy, &weights);
             *self.writer.lock() = weights;
@@ -124,9 +124,14 @@ impl Cluster {
         }
     }
 
-    fn transport_names(&self) -> Vec<(Arc<str>, &[(String, Value)])> {
-        let matches = self.settings.transports.matches.iter();
-        matches.map(|matched| (Arc::clone(&matched.name), matched.criteria.as_slice())).collect()
+    /// Whether endpoints are matched to transports as in `previous`.
+    fn numbers_transports_like(&self, previous: &Cluster) -> bool {
+        let (own, others) = (&self.settings.transports.matches, &previous.settings.transports.matches);
+        own.len() == others.len()
+            && own
+                .iter()
+                .zip(others)
+                .all(|(own, other)| own.name == other.name && own.criteria == other.criteria)
     }
 
     /// The cluster's name.
