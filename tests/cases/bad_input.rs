@@ -14,7 +14,6 @@ pub fn refused(mesh: &Mesh) -> anyhow::Result<()> {
             "regex",
         ),
         (r#"{"hosts":["payments"],"http":[{"rout":[{"destination":{"host":"payments"}}]}]}"#, "rout"),
-        (r#"{"hosts":[],"http":[{"route":[{"destination":{"host":"payments"}}]}]}"#, "hosts"),
     ] {
         let object = format!(
             r#"{{"apiVersion":"networking.istio.io/v1","kind":"VirtualService","metadata":{{"name":"wrong","namespace":"default"}},"spec":{spec}}}"#

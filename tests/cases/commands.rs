@@ -77,7 +77,9 @@ pub fn dashboards(mesh: &Mesh) -> anyhow::Result<()> {
         let mut command = mesh.mizzen_command(&["dashboard", page, "--browser=false"]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let output = child.stdout.take().context("no standard output")?;
-        let url = BufReader::new(output).lines().next().context("no address was printed")??;
+        // Held until the end: a closed pipe would end the command with its next line.
+        let mut lines = BufReader::new(output).lines();
+        let url = lines.next().context("no address was printed")??;
         let fetched = (|| {
             ensure!(url.starts_with("http://localhost:") && url.ends_with(path), "{url}");
             mesh.eventually("the page", || {

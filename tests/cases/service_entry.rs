@@ -7,17 +7,19 @@ use anyhow::ensure;
 const HOST: &str = "ext-svc.example.com";
 
 /// Serves HTTPS with Python's standard library, which every machine with these tests has.
-const SERVER: &str = "import http.server, ssl\n\
-class Answer(http.server.BaseHTTPRequestHandler):\n\
-    def do_GET(self):\n\
-        self.send_response(200)\n\
-        self.end_headers()\n\
-        self.wfile.write(b'outside\\n')\n\
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
-context.load_cert_chain('/etc/outside/tls.crt', '/etc/outside/tls.key')\n\
-server = http.server.ThreadingHTTPServer(('0.0.0.0', 443), Answer)\n\
-server.socket = context.wrap_socket(server.socket, server_side=True)\n\
-server.serve_forever()\n";
+const SERVER: &str = r#"
+import http.server, ssl
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'outside\n')
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('/etc/outside/tls.crt', '/etc/outside/tls.key')
+server = http.server.ThreadingHTTPServer(('0.0.0.0', 443), Answer)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"#;
 
 pub fn reached_by_name(mesh: &Mesh) -> anyhow::Result<()> {
     let pair = certificate(HOST)?;

@@ -40,7 +40,7 @@ pub async fn run(
     let store = Arc::new(parking_lot::RwLock::new(store::Store::default()));
     let traces = traces::Traces::default();
     let pods = scrape::watch_pods(&client);
-    tokio::spawn(scrape::run(pods.clone(), Arc::clone(&store)));
+    tokio::spawn(scrape::run(pods, Arc::clone(&store)));
 
     let receiver = tonic::transport::Server::builder()
         .add_service(TraceServiceServer::new(traces.clone()))
@@ -50,7 +50,7 @@ pub async fn run(
     let listener = TcpListener::bind(options.pages)
         .await
         .with_context(|| format!("cannot listen on {}", options.pages))?;
-    let state = server::State { store, traces, pods, client, options: Arc::new(options) };
+    let state = server::State { store, traces, client, options: Arc::new(options) };
     tracing::info!(address = %listener.local_addr()?, "the pages are served");
     axum::serve(listener, server::router(state)).with_graceful_shutdown(stopped).await?;
     receiver.abort();

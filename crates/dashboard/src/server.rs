@@ -1,6 +1,5 @@
 //! The HTTP server: a page shell, one script, and the data behind them. Read-only.
 
-use crate::scrape::Pods;
 use crate::store::Store;
 use crate::traces::Traces;
 use crate::{DashboardOptions, charts, configuration, graph, proxies, scrape};
@@ -19,7 +18,6 @@ use std::sync::Arc;
 pub struct State {
     pub store: Arc<RwLock<Store>>,
     pub traces: Traces,
-    pub pods: Pods,
     pub client: kube::Client,
     pub options: Arc<DashboardOptions>,
 }

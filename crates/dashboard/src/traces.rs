@@ -86,7 +86,7 @@ impl Traces {
             .filter(|summary| !errors_only || summary.error)
             .take(limit)
             .collect();
-        found.sort_by(|left, right| right.start.cmp(&left.start));
+        found.sort_by_key(|summary| std::cmp::Reverse(summary.start));
         found
     }
 
