@@ -1,6 +1,7 @@
 //! Exit codes and the one place where an error is printed: `Error: reason` on standard error,
 //! with Istio's codes (64 for bad usage, 65 for bad files, 79 for findings of `analyze`).
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Bad usage: an unknown command or flag.
@@ -14,6 +15,15 @@ pub struct ExitError {
     pub code: u8,
     /// What is printed after `Error: `.
     pub message: String,
+}
+
+/// Prints `text` on standard output. A reader that has gone (`| head`) has what it wanted: the
+/// command ends there, without a word.
+pub fn print(text: &str) {
+    let mut output = std::io::stdout().lock();
+    if output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_err() {
+        std::process::exit(0);
+    }
 }
 
 /// Prints what clap has to say: help and version succeed, everything else is bad usage.

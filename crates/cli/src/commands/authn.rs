@@ -53,8 +53,8 @@ pub async fn run(arguments: Arguments, options: &AccessOptions) -> anyhow::Resul
         }
     }
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
-        Output::Table => print!("{}", table(&rows).render()),
+        Output::Json => crate::exit::print(&format!("{}\n", serde_json::to_string_pretty(&rows)?)),
+        Output::Table => crate::exit::print(&table(&rows).render()),
     }
     Ok(())
 }

@@ -107,11 +107,11 @@ pub async fn run(arguments: Arguments, options: &AccessOptions) -> anyhow::Resul
     let Destination { namespace, pod, port, path } = destination;
     let forward = Forward::bind(&access, (&namespace, &pod), port, &arguments.address, local_port).await?;
     let url = format!("http://{}:{}{path}", arguments.address, forward.local_address()?.port());
-    println!("{url}");
+    crate::exit::print(&format!("{url}\n"));
     if arguments.browser {
         open_browser(&url);
     } else {
-        println!("skipping opening a browser");
+        crate::exit::print("skipping opening a browser\n");
     }
     forward.run().await
 }

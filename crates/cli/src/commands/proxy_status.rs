@@ -52,7 +52,7 @@ pub async fn run(arguments: Arguments, options: &AccessOptions) -> anyhow::Resul
     let access = options.connect().await?;
     if let Some(target) = &arguments.target {
         let (pod, namespace) = access.resolve_pod(target).await?;
-        print!("{}", compare(&access, &pod, &namespace).await?);
+        crate::exit::print(&compare(&access, &pod, &namespace).await?);
         return Ok(());
     }
     let proxies = proxies(&access).await?;
@@ -70,7 +70,7 @@ pub async fn run(arguments: Arguments, options: &AccessOptions) -> anyhow::Resul
             .render()
         }
     };
-    print!("{text}");
+    crate::exit::print(&text);
     Ok(())
 }
 

@@ -45,7 +45,7 @@ pub async fn run(arguments: Arguments, options: &AccessOptions) -> anyhow::Resul
     };
     match arguments.output {
         Some(format) => print_structured(format, client, remote.as_ref())?,
-        None => print_text(client, arguments.short, remote.as_ref()),
+        None => crate::exit::print(&format!("{}\n", describe(client, arguments.short, remote.as_ref()))),
     }
     Ok(())
 }
@@ -66,25 +66,27 @@ async fn ask(options: &AccessOptions) -> anyhow::Result<Remote> {
     Ok(remote)
 }
 
-fn print_text(client: &str, short: bool, remote: Option<&Remote>) {
-    if short {
-        println!("client version: {client}");
-    } else {
-        println!("client version: {client} (answers as Istio {})", mizzen_base::version::ISTIO);
-    }
-    let Some(remote) = remote else { return };
+fn describe(client: &str, short: bool, remote: Option<&Remote>) -> String {
+    let mut lines = match short {
+        true => vec![format!("client version: {client}")],
+        false => vec![format!("client version: {client} (answers as Istio {})", mizzen_base::version::ISTIO)],
+    };
+    let Some(remote) = remote else { return lines.join("\n") };
     let mut versions: Vec<&str> = remote.control_planes.iter().map(|(_, version)| version.as_str()).collect();
     versions.dedup();
     match versions.as_slice() {
-        [only] => println!("control plane version: {only}"),
-        _ => remote.control_planes.iter().for_each(|(name, version)| println!("{name} version: {version}")),
+        [only] => lines.push(format!("control plane version: {only}")),
+        _ => lines
+            .extend(remote.control_planes.iter().map(|(name, version)| format!("{name} version: {version}"))),
     }
     let proxies: Vec<String> =
         remote.proxies.iter().map(|(version, count)| format!("{version} ({count} proxies)")).collect();
-    println!(
-        "data plane version: {}",
-        if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") }
-    );
+    let proxies = if proxies.is_empty() { "none".to_owned() } else { proxies.join(", ") };
+    lines.push(format!("data plane version: {proxies}"));
+    lines.join(
+        "
+",
+    )
 }
 
 fn print_structured(output: Output, client: &str, remote: Option<&Remote>) -> anyhow::Result<()> {
@@ -102,8 +104,8 @@ fn print_structured(output: Output, client: &str, remote: Option<&Remote>) -> an
             .collect();
     }
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&versions)?),
-        Output::Yaml => print!("{}", serde_saphyr::to_string(&versions)?),
+        Output::Json => crate::exit::print(&format!("{}\n", serde_json::to_string_pretty(&versions)?)),
+        Output::Yaml => crate::exit::print(&serde_saphyr::to_string(&versions)?),
     }
     Ok(())
 }

@@ -41,8 +41,12 @@ fn status_of(connection: &Arc<Connection<ProxySession>>) -> Value {
         let Some(of_type) = status.types.iter().find(|of_type| of_type.type_url == type_url) else {
             continue;
         };
-        fields.insert(format!("{name}_sent"), json!(of_type.nonce_sent));
-        fields.insert(format!("{name}_acked"), json!(of_type.nonce_acknowledged));
+        let (sent, acknowledged) = match is_held(of_type) {
+            true => (HELD, HELD),
+            false => (of_type.nonce_sent.as_str(), of_type.nonce_acknowledged.as_str()),
+        };
+        fields.insert(format!("{name}_sent"), json!(sent));
+        fields.insert(format!("{name}_acked"), json!(acknowledged));
     }
     let types: Vec<_> = status.types.iter().map(type_status).collect();
     fields.insert("types".to_owned(), Value::Array(types));
@@ -63,10 +67,21 @@ fn type_status(status: &TypeStatus) -> Value {
     })
 }
 
+/// In the place of a nonce, for resources that the proxy already held when it connected.
+const HELD: &str = "held";
+
+/// Whether the proxy came back with the very versions it would have been sent, so that nothing was:
+/// it is as much in step as one that has just acknowledged.
+fn is_held(status: &TypeStatus) -> bool {
+    status.nonce_sent.is_empty() && status.resources > 0
+}
+
 /// Istio's words. Source: `pilot/pkg/xds/statusgen.go`.
 fn state_of(status: &TypeStatus) -> &'static str {
     if status.error.is_some() {
         "ERROR"
+    } else if is_held(status) {
+        "SYNCED"
     } else if status.nonce_sent.is_empty() {
         "NOT_SENT"
     } else if status.nonce_sent == status.nonce_acknowledged {

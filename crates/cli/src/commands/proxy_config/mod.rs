@@ -163,7 +163,7 @@ pub async fn run(arguments: Arguments, options: &AccessOptions) -> anyhow::Resul
         Resource::Log { target, level, reset } => log(&target, options, level, reset).await?,
         Resource::All { target } => all(&target, options).await?,
     };
-    print!("{text}");
+    crate::exit::print(&text);
     Ok(())
 }
 
