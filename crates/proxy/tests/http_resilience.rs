@@ -356,3 +356,25 @@ async fn sampled_requests_become_spans_of_their_callers_trace() {
         assert!(keys.contains(&key), "{key} in {keys:?}");
     }
 }
+
+#[tokio::test]
+async fn names_are_resolved_and_hosts_rewritten() {
+    let mut application = Manual::start().await;
+    let port = application.address.port();
+    let named = json!({
+        "name": "named", "type": "STRICT_DNS", "dns_lookup_family": "V4_ONLY", "connect_timeout": "1s",
+        "load_assignment": { "cluster_name": "named", "endpoints": [{ "lb_endpoints": [{ "endpoint": {
+            "address": { "socket_address": { "address": "localhost", "port_value": port } }
+        } }] }] }
+    });
+    let routes =
+        json!([{ "match": { "prefix": "/" }, "route": { "cluster": "named", "auto_host_rewrite": true } }]);
+    let proxy = proxy(routes, json!([]), json!([named]), json!({}));
+    proxy.ready().await;
+    let address = proxy.listener_addresses("web")[0];
+    let asked = tokio::spawn(async move { ask(address, "/", "").await });
+    let held = application.next().await;
+    assert!(held.head.contains("host: localhost\r\n"), "{}", held.head);
+    held.answer(200, "resolved").await;
+    assert!(asked.await.expect("task").ends_with("resolved"));
+}

@@ -16,7 +16,7 @@ use envoy_types::pb::envoy::config::core::v3::{Locality, Metadata, SocketAddress
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, lb_endpoint,
 };
-use envoy_types::pb::google::protobuf::{Value, value};
+use envoy_types::pb::google::protobuf::value;
 use parking_lot::Mutex;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

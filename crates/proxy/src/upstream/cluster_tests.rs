@@ -5,7 +5,7 @@ use crate::upstream::settings::{HeaderCase, Http2Settings, HttpProtocol, Transpo
 use envoy_types::pb::envoy::config::core::v3::Address;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::endpoint::v3::LocalityLbEndpoints;
-use envoy_types::pb::google::protobuf::Struct;
+use envoy_types::pb::google::protobuf::{Struct, Value};
 use std::time::Duration;
 
 fn settings(discovery: Discovery) -> ClusterSettings {

@@ -8,11 +8,18 @@ use super::settings::Discovery;
 use crate::compile::CompileError;
 use envoy_types::pb::envoy::config::core::v3::{Locality, Metadata};
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::{Resolver, TokioResolver};
+use hickory_resolver::Resolver;
+use hickory_resolver::config::LookupIpStrategy;
+use hickory_resolver::net::runtime::iocompat::AsyncIoTokioAsStd;
+use hickory_resolver::net::runtime::{RuntimeProvider, TokioHandle, TokioTime};
+use mizzen_net::{ConnectOptions, PROXY_MARK};
+use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock, Weak};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio::net::{TcpStream, UdpSocket};
 
 /// Longest wait for one round of answers.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,8 +103,9 @@ pub(super) fn start(cluster: &Arc<Cluster>, assignment: ClusterLoadAssignment) -
     }
     let weak = Arc::downgrade(cluster);
     cluster.control.spawn(async move {
+        let resolver = resolver();
         loop {
-            let round = resolve(&mut targets, settings.family).await;
+            let round = resolve(&resolver, &mut targets, settings.family).await;
             let Some(cluster) = Weak::upgrade(&weak) else { return };
             if round.changed || !cluster.is_warm() {
                 apply(&cluster, &targets, &weights, logical);
@@ -153,10 +161,18 @@ struct Round {
     valid_for: Option<Duration>,
 }
 
-async fn resolve(targets: &mut [Target], family: Family) -> Round {
+async fn resolve(
+    resolver: &Result<Resolver<MarkedSockets>, String>,
+    targets: &mut [Target],
+    family: Family,
+) -> Round {
     let mut round = Round::default();
     for target in targets.iter_mut().filter(|target| target.literal.is_none()) {
-        match lookup(&target.name, family).await {
+        let found = match resolver {
+            Ok(resolver) => lookup(resolver, &target.name, family).await,
+            Err(reason) => Err(reason.clone()),
+        };
+        match found {
             Ok((mut addresses, valid_for)) => {
                 addresses.sort_unstable();
                 round.valid_for = Some(round.valid_for.map_or(valid_for, |other| other.min(valid_for)));
@@ -199,8 +215,11 @@ fn apply(cluster: &Cluster, targets: &[Target], weights: &[(u32, u32, u32)], log
 }
 
 /// Addresses of a name, and for how long the answer holds.
-pub(crate) async fn lookup(name: &str, family: Family) -> Result<(Vec<IpAddr>, Duration), String> {
-    let resolver = resolver().as_ref().map_err(Clone::clone)?;
+async fn lookup(
+    resolver: &Resolver<MarkedSockets>,
+    name: &str,
+    family: Family,
+) -> Result<(Vec<IpAddr>, Duration), String> {
     let answer = tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup_ip(name))
         .await
         .map_err(|_| format!("no answer within {LOOKUP_TIMEOUT:?}"))?
@@ -233,16 +252,55 @@ fn choose(all: Vec<IpAddr>, family: Family) -> Result<Vec<IpAddr>, String> {
     if chosen.is_empty() { Err("no address of the wanted family".to_owned()) } else { Ok(chosen) }
 }
 
-/// One resolver for the process, with the system's servers.
-fn resolver() -> &'static Result<TokioResolver, String> {
-    static RESOLVER: OnceLock<Result<TokioResolver, String>> = OnceLock::new();
-    RESOLVER.get_or_init(|| {
-        let mut builder =
-            Resolver::<TokioRuntimeProvider>::builder_tokio().map_err(|error| error.to_string())?;
-        // Clusters keep time themselves.
-        builder.options_mut().ip_strategy = hickory_resolver::config::LookupIpStrategy::Ipv4AndIpv6;
-        builder.build().map_err(|error| error.to_string())
-    })
+/// A resolver that asks the system's servers.
+fn resolver() -> Result<Resolver<MarkedSockets>, String> {
+    let mut builder = Resolver::builder(MarkedSockets).map_err(|error| error.to_string())?;
+    let options = builder.options_mut();
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    // The task keeps time itself.
+    options.cache_size = 0;
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// Sockets that carry the proxy's mark, so that interception does not send its own questions back to
+/// it.
+#[derive(Clone, Copy, Debug)]
+struct MarkedSockets;
+
+impl RuntimeProvider for MarkedSockets {
+    type Handle = TokioHandle;
+    type Timer = TokioTime;
+    type Udp = UdpSocket;
+    type Tcp = AsyncIoTokioAsStd<TcpStream>;
+
+    fn create_handle(&self) -> Self::Handle {
+        TokioHandle::default()
+    }
+
+    fn connect_tcp(
+        &self,
+        server: SocketAddr,
+        _bind: Option<SocketAddr>,
+        timeout: Option<Duration>,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Tcp>>>> {
+        let timeout = Some(timeout.unwrap_or(LOOKUP_TIMEOUT));
+        Box::pin(async move {
+            let options = ConnectOptions { mark: Some(PROXY_MARK), timeout, ..ConnectOptions::default() };
+            mizzen_net::connect(server, &options).await.map(AsyncIoTokioAsStd)
+        })
+    }
+
+    fn bind_udp(
+        &self,
+        local: SocketAddr,
+        _server: SocketAddr,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Udp>>>> {
+        Box::pin(async move {
+            let socket = UdpSocket::bind(local).await?;
+            mizzen_net::socket::set_mark(&socket, PROXY_MARK)?;
+            Ok(socket)
+        })
+    }
 }
 
 #[cfg(test)]
