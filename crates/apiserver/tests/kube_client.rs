@@ -159,8 +159,10 @@ async fn dependents_go_with_their_owners_and_namespaces_with_their_content() {
     namespaces.delete("demo", &DeleteParams::default()).await.unwrap();
     let refused = maps.create(&PostParams::default(), &config_map("late", "1")).await.unwrap_err();
     assert!(refused.to_string().contains("because it is being terminated"), "{refused}");
-    let mut held = maps.get("kept").await.unwrap();
-    assert!(held.metadata.deletion_timestamp.is_some());
+    // Emptying a namespace is asynchronous: what a finalizer holds is marked first.
+    let marked = |map: Option<&ConfigMap>| map.is_some_and(|map| map.metadata.deletion_timestamp.is_some());
+    let held = kube::runtime::wait::await_condition(maps.clone(), "kept", marked).await.unwrap();
+    let mut held = held.expect("the object that is held");
     held.metadata.finalizers = None;
     maps.replace("kept", &PostParams::default(), &held).await.unwrap();
     let uid = space.metadata.uid.unwrap();

@@ -65,8 +65,19 @@ function layers(nodes, edges) {
   return depth;
 }
 
+// A drawn padlock, closed where all traffic is under mutual TLS and open where some is not; nothing
+// where only the caller reports, who cannot know. (Fonts with such a sign are not everywhere.)
+function padlock(share, x, y) {
+  if (share === null) return shape("g");
+  const closed = share > 0.99;
+  return shape("g", { class: closed ? "lock" : "lock open", transform: `translate(${x - 5},${y - 5})` },
+    shape("title", {}, `${percent(share)} mutual TLS`),
+    shape("path", { d: closed ? "M2,5 V3 a3,3 0 0 1 6,0 V5" : "M2,5 V3 a3,3 0 0 1 6,-1" }),
+    shape("rect", { x: 0.5, y: 5, width: 9, height: 7 }));
+}
+
 function drawGraph(graph) {
-  const width = 170, height = 44, gapX = 150, gapY = 34;
+  const width = 150, height = 44, gapX = 118, gapY = 40;
   const depth = layers(graph.nodes, graph.edges);
   const columns = [];
   graph.nodes.forEach((node, index) => {
@@ -89,12 +100,12 @@ function drawGraph(graph) {
     const from = [x1 + width, y1 + height / 2], to = [x2, y2 + height / 2];
     const bend = Math.max(40, Math.abs(to[0] - from[0]) / 2);
     const path = `M${from[0]},${from[1]} C${from[0] + bend},${from[1]} ${to[0] - bend},${to[1]} ${to[0]},${to[1]}`;
-    const lock = edge.mutual_tls === null ? "" : edge.mutual_tls > 0.99 ? "🔒 " : edge.mutual_tls > 0 ? "🔓 " : "⚠ ";
     const words = edge.protocol === "tcp" ? `${rate(edge.bytes / 1024)} KB/s` : `${rate(edge.rate)}/s · ${milliseconds(edge.p95)}`;
     drawing.append(shape("g", { class: `edge ${severity(edge.errors)}`, onclick: () => { selected = edge; showDetail(graph, edge); } },
       shape("path", { d: path, "stroke-width": Math.min(6, 1.5 + Math.log10(1 + edge.rate)) }),
       shape("path", { d: `M${to[0] - 8},${to[1] - 4} L${to[0]},${to[1]} L${to[0] - 8},${to[1] + 4}` }),
-      shape("text", { x: (from[0] + to[0]) / 2, y: (from[1] + to[1]) / 2 - 6, "text-anchor": "middle" }, lock + words),
+      shape("text", { x: (from[0] + to[0]) / 2, y: (from[1] + to[1]) / 2 - 6, "text-anchor": "middle" }, words),
+      padlock(edge.mutual_tls, (from[0] + to[0]) / 2, (from[1] + to[1]) / 2 - 24),
       edge.errors > 0 ? shape("text", { x: (from[0] + to[0]) / 2, y: (from[1] + to[1]) / 2 + 10, "text-anchor": "middle" }, percent(edge.errors) + " errors") : shape("g")));
   }
   graph.nodes.forEach((node, index) => {
