@@ -16,6 +16,7 @@ fn the_sheets_commands_are_understood() {
         "istioctl dashboard kiali",
         "istioctl dashboard jaeger",
         "istioctl dashboard prometheus",
+        "mizzen completion bash",
         "mizzen up --demo",
         "mizzen proxy -c envoy.yaml --concurrency 2 -l info",
         "mizzen proxy sidecar --domain default.svc.cluster.local",

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod authn;
+mod completion;
 mod control;
 mod dashboard;
 mod dashboard_server;
@@ -58,6 +59,8 @@ pub enum Command {
     /// Say whether the objects of files are valid
     #[command(visible_alias = "v")]
     Validate(validate::Arguments),
+    /// Print a script that completes commands and flags in a shell
+    Completion(completion::Arguments),
     /// Print the versions of this program, the control plane and the proxies
     Version(version::Arguments),
     /// Run one of the built-in applications, as the pods of `mizzen up` do
@@ -81,6 +84,10 @@ pub fn run(command: Command, access: &AccessOptions) -> anyhow::Result<ExitCode>
         Command::Dashboard(arguments) => wait(dashboard::run(arguments, access)),
         Command::DashboardServer(arguments) => wait(dashboard_server::run(arguments)),
         Command::Validate(arguments) => wait(validate::run(arguments)),
+        Command::Completion(arguments) => {
+            completion::run(&arguments);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Version(arguments) => wait(version::run(arguments, access)),
         Command::Workload(arguments) => wait(workload::run(arguments)),
     }
