@@ -81,6 +81,19 @@ const INCLUDES: &[&str] = &[
     "opentelemetry-proto",
 ];
 
+/// The package that asks where `envoy-types` is.
+const ASKING: &str = r#"
+[package]
+name = "envoy-types-folder"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+envoy-types = "*"
+
+[workspace]
+"#;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     let protos = envoy_types_folder()?.join("proto");
@@ -92,12 +105,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The source folder of the very `envoy-types` this crate is built with.
+/// The source folder of the very `envoy-types` this crate is built with. The question is asked of a
+/// package that depends on nothing else, with the workspace's lock file: the workspace as a whole has
+/// dependencies of other platforms and of tests, which this machine need not have downloaded.
 fn envoy_types_folder() -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let manifest = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
+    let workspace = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../..");
+    let asking = Path::new(&std::env::var("OUT_DIR")?).join("envoy-types-folder");
+    std::fs::create_dir_all(asking.join("src"))?;
+    std::fs::write(asking.join("Cargo.toml"), ASKING)?;
+    std::fs::write(asking.join("src/lib.rs"), "")?;
+    std::fs::copy(workspace.join("Cargo.lock"), asking.join("Cargo.lock"))?;
+    println!("cargo:rerun-if-changed=../../Cargo.lock");
     let metadata = cargo_metadata::MetadataCommand::new()
-        .manifest_path(manifest)
-        .other_options(["--offline".to_owned(), "--locked".to_owned()])
+        .manifest_path(asking.join("Cargo.toml"))
+        // Where Cargo's settings are looked for, so that vendored sources are found.
+        .current_dir(workspace)
+        .other_options(["--offline".to_owned(), "--filter-platform".to_owned(), std::env::var("TARGET")?])
         .exec()?;
     let package = metadata.packages.iter().find(|package| package.name.as_str() == "envoy-types");
     let package = package.ok_or("the package envoy-types is not among the dependencies")?;
