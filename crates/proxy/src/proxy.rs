@@ -7,11 +7,13 @@ use crate::configuration::{self, Ads, BindError, Manager, StaticError};
 use crate::telemetry::Telemetry;
 use crate::tls::{SecretSource, Secrets};
 use crate::worker::{Current, ThreadRuntime, WorkerThread};
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::bootstrap::v3::Bootstrap;
 use envoy_types::pb::envoy::config::core::v3::{BuildVersion, Node, node::UserAgentVersionType};
 use envoy_types::pb::envoy::r#type::v3::SemanticVersion;
 use mizzen_xds::TypeUrl;
 use parking_lot::Mutex;
+use prost::Message as _;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -73,7 +75,9 @@ pub(crate) struct Shared {
     pub manager: Arc<Mutex<Manager>>,
     pub current: Arc<Current>,
     pub telemetry: Arc<Telemetry>,
-    pub bootstrap: Bootstrap,
+    /// The bootstrap as it was given, encoded: for dumps, and a fraction of the message's size.
+    pub bootstrap: Bytes,
+    pub node: Node,
     pub concurrency: usize,
     pub logging: Option<mizzen_base::logging::LevelHandle>,
     pub live: watch::Sender<bool>,
@@ -111,7 +115,8 @@ impl Proxy {
         {
             secrets.take(workload);
         }
-        let resources = config.bootstrap.static_resources.clone().unwrap_or_default();
+        let bootstrap = Bytes::from(config.bootstrap.encode_to_vec());
+        let resources = config.bootstrap.static_resources.take().unwrap_or_default();
         for (index, secret) in resources.secrets.iter().enumerate() {
             let value = compile::secret::compile(secret)
                 .map_err(|error| error.at(format!("static_resources.secrets[{index}]")))?;
@@ -125,7 +130,7 @@ impl Proxy {
         let mut manager = Manager::new(context, Arc::clone(&current), workers, awaited);
         {
             let _entered = runtime.get().enter();
-            manager.take_static(&resources.clusters, &resources.listeners)?;
+            manager.take_static(resources.clusters, resources.listeners)?;
         }
         let admin = admin::bind(config.bootstrap.admin.as_ref())?;
         let admin_address = admin.as_ref().and_then(|socket| socket.local_addr().ok());
@@ -134,7 +139,8 @@ impl Proxy {
             manager: Arc::new(Mutex::new(manager)),
             current,
             telemetry,
-            bootstrap: config.bootstrap,
+            bootstrap,
+            node: node.clone(),
             concurrency,
             logging: config.logging,
             quit: watch::Sender::new(false),

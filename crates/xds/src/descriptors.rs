@@ -1,6 +1,7 @@
 //! The JSON form of Envoy's messages: bootstrap files in, configuration dumps out.
 //!
-//! Descriptors take some megabytes, so they are loaded for the moment they are needed and not kept.
+//! Descriptors take some twenty megabytes, so they are loaded for the moment they are needed, on a
+//! thread whose memory the allocator gives back when it ends.
 
 use prost::Message;
 use prost_reflect::{
@@ -31,11 +32,24 @@ pub enum DescriptorError {
     /// The bytes do not fit the message.
     #[error("the message does not decode: {0}")]
     Decode(#[from] prost::DecodeError),
+    /// The system has no thread to spare.
+    #[error("cannot start a thread to load descriptors: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 impl Descriptors {
-    /// Loads the descriptors: some ten milliseconds.
-    pub fn load() -> Result<Self, DescriptorError> {
+    /// Does `work` with the descriptors: some ten milliseconds for loading them, and the caller waits.
+    /// What `work` returns should be small or compact: it keeps the memory around it from going back.
+    pub fn with<T: Send>(work: impl FnOnce(&Self) -> T + Send) -> Result<T, DescriptorError> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("descriptors".to_owned());
+            let running = thread.spawn_scoped(scope, || Self::load().map(|loaded| work(&loaded)))?;
+            // A panic there is a panic here, as if there were no thread.
+            running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn load() -> Result<Self, DescriptorError> {
         let mut pool = DescriptorPool::decode(ENVOY)?;
         let own = prost_types::FileDescriptorSet::decode(mizzen_proto::DESCRIPTORS)?;
         // Google's own files are in both sets.
@@ -47,10 +61,20 @@ impl Descriptors {
 
     /// Reads a message from protobuf's JSON form. Unknown fields are an error that names them.
     pub fn read<M: Message + prost::Name + Default>(&self, json: &Value) -> Result<M, DescriptorError> {
+        Ok(M::decode(self.encode::<M, _>(json)?.as_slice())?)
+    }
+
+    /// The same from a text that is being parsed or a value, as the encoded message. Read from a
+    /// text, an error says its line and column.
+    pub fn encode<'de, M, D>(&self, json: D) -> Result<Vec<u8>, DescriptorError>
+    where
+        M: Message + prost::Name,
+        D: serde::Deserializer<'de, Error = serde_json::Error>,
+    {
         let descriptor = self.descriptor(&M::full_name())?;
         let options = DeserializeOptions::new().deny_unknown_fields(true);
         let message = DynamicMessage::deserialize_with_options(descriptor, json, &options)?;
-        Ok(M::decode(message.encode_to_vec().as_slice())?)
+        Ok(message.encode_to_vec())
     }
 
     /// Writes a message in protobuf's JSON form, with the field names of the .proto files, as Envoy

@@ -5,16 +5,11 @@ use mizzen_xds::descriptors::Descriptors;
 use mizzen_xds::server::{Connection, Selection, Session};
 use mizzen_xds::{Resource, TypeUrl};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
 
 /// The dump, or why there is none.
 pub(super) fn config_dump(connection: &Connection<ProxySession>) -> Value {
-    static DESCRIPTORS: OnceLock<Result<Descriptors, String>> = OnceLock::new();
-    let loaded = DESCRIPTORS.get_or_init(|| Descriptors::load().map_err(|error| error.to_string()));
-    match loaded {
-        Ok(descriptors) => dump(descriptors, connection),
-        Err(error) => json!({"error": error}),
-    }
+    Descriptors::with(|descriptors| dump(descriptors, connection))
+        .unwrap_or_else(|error| json!({"error": error.to_string()}))
 }
 
 fn dump(descriptors: &Descriptors, connection: &Connection<ProxySession>) -> Value {

@@ -7,6 +7,7 @@ use crate::proxy::Shared;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use envoy_types::pb::envoy::config::bootstrap::v3::Bootstrap;
 use envoy_types::pb::envoy::config::listener::v3::{Listener, filter::ConfigType};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier,
@@ -29,32 +30,30 @@ pub(super) async fn config_dump(State(shared): Holder, Query(parameters): Parame
         Ok(names) => names,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
-    let descriptors = match Descriptors::load() {
-        Ok(descriptors) => descriptors,
-        Err(error) => return failure(error),
-    };
     let resource = parameters.get("resource").map(String::as_str);
     let endpoints = parameters.contains_key("include_eds")
         || resource.is_some_and(|field| field.ends_with("endpoint_configs"));
-    let dump = Dump { shared: &shared, descriptors, names };
-    let configs = dump.configs(endpoints);
-    match resource {
-        None => json(&object([("configs", configs.into())])),
-        Some(field) => {
-            let found: Vec<_> = configs.iter().filter_map(|config| config.get(field)).collect();
-            if found.is_empty() {
-                return (StatusCode::NOT_FOUND, format!("{field} not found in config dump\n"))
-                    .into_response();
-            }
-            let inner: Vec<_> = found.into_iter().filter_map(Value::as_array).flatten().cloned().collect();
-            json(&object([("configs", inner.into())]))
-        }
+    let dumped = Descriptors::with(|descriptors| {
+        let configs = Dump { shared: &shared, descriptors, names }.configs(endpoints);
+        selected(configs, resource)
+    });
+    dumped.unwrap_or_else(failure)
+}
+
+/// The whole dump, or one field of it.
+fn selected(configs: Vec<Value>, resource: Option<&str>) -> Response {
+    let Some(field) = resource else { return json(&object([("configs", configs.into())])) };
+    let found: Vec<_> = configs.iter().filter_map(|config| config.get(field)).collect();
+    if found.is_empty() {
+        return (StatusCode::NOT_FOUND, format!("{field} not found in config dump\n")).into_response();
     }
+    let inner: Vec<_> = found.into_iter().filter_map(Value::as_array).flatten().cloned().collect();
+    json(&object([("configs", inner.into())]))
 }
 
 struct Dump<'a> {
     shared: &'a Shared,
-    descriptors: Descriptors,
+    descriptors: &'a Descriptors,
     names: Option<regex::Regex>,
 }
 
@@ -79,7 +78,7 @@ impl Dump<'_> {
     }
 
     fn bootstrap(&self) -> Value {
-        let written = self.descriptors.write(&self.shared.bootstrap);
+        let written = self.descriptors.write_encoded(&Bootstrap::full_name(), &self.shared.bootstrap);
         let bootstrap = redacted(written.unwrap_or_else(|error| error.to_string().into()));
         dump(
             "BootstrapConfigDump",

@@ -31,12 +31,8 @@ pub(super) fn state(shared: &Shared) -> &'static str {
 }
 
 pub(super) async fn server_info(State(shared): Holder) -> Response {
-    let node = shared.bootstrap.node.clone().unwrap_or_default();
-    let descriptors = match Descriptors::load() {
-        Ok(descriptors) => descriptors,
-        Err(error) => return failure(error),
-    };
-    let written = match descriptors.write(&node) {
+    let node = &shared.node;
+    let written = match Descriptors::with(|descriptors| descriptors.write(node)).flatten() {
         Ok(written) => written,
         Err(error) => return failure(error),
     };
@@ -103,18 +99,13 @@ pub(super) async fn clusters(State(shared): Holder, Query(parameters): Parameter
     if parameters.get("format").is_none_or(|format| format != "json") {
         return clusters.iter().map(|cluster| lines(&cluster.status())).collect::<String>().into_response();
     }
-    let descriptors = match Descriptors::load() {
-        Ok(descriptors) => descriptors,
-        Err(error) => return failure(error),
-    };
-    let mut statuses = Vec::new();
-    for cluster in clusters {
-        match descriptors.write(&cluster.status()) {
-            Ok(status) => statuses.push(status),
-            Err(error) => return failure(error),
-        }
+    let statuses = Descriptors::with(|descriptors| {
+        clusters.iter().map(|cluster| descriptors.write(&cluster.status())).collect::<Result<Vec<_>, _>>()
+    });
+    match statuses.flatten() {
+        Ok(statuses) => json(&object([("cluster_statuses", statuses.into())])),
+        Err(error) => failure(error),
     }
-    json(&object([("cluster_statuses", statuses.into())]))
 }
 
 /// Envoy's text form of a cluster's status.

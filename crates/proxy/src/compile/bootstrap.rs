@@ -5,7 +5,8 @@ use envoy_types::pb::envoy::config::bootstrap::v3::{Bootstrap, runtime_layer::La
 use envoy_types::pb::envoy::config::core::v3::ConfigSource;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::google::protobuf::{Struct, value::Kind};
-use mizzen_xds::descriptors::Descriptors;
+use mizzen_xds::descriptors::{DescriptorError, Descriptors};
+use prost::Message as _;
 
 /// Where Envoy looks for the limit of open connections.
 const CONNECTION_LIMIT: &str = "overload.global_downstream_max_connections";
@@ -18,16 +19,33 @@ pub enum ReadError {
     Syntax(String),
     /// It does not fit `envoy.config.bootstrap.v3.Bootstrap`.
     #[error("not an Envoy bootstrap: {0}")]
-    Message(#[from] mizzen_xds::descriptors::DescriptorError),
+    Message(#[from] DescriptorError),
 }
 
 /// Reads a bootstrap from JSON or YAML text.
 pub fn read(text: &str) -> Result<Bootstrap, ReadError> {
-    let json = match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(json) => json,
-        Err(_) => serde_saphyr::from_str(text).map_err(|error| ReadError::Syntax(error.to_string()))?,
-    };
-    Ok(Descriptors::load()?.read(&json)?)
+    // What reading takes is as passing as the descriptors: only the encoded message comes back.
+    let encoded = Descriptors::with(|descriptors| match encode_json(descriptors, text) {
+        Err(DescriptorError::Json(error)) if error.is_syntax() || error.is_eof() => {
+            encode_yaml(descriptors, text)
+        }
+        other => Ok(other?),
+    })??;
+    Bootstrap::decode(encoded.as_slice()).map_err(|error| ReadError::Message(error.into()))
+}
+
+/// Without a tree of the text in between, which for thousands of clusters is most of the work.
+fn encode_json(descriptors: &Descriptors, text: &str) -> Result<Vec<u8>, DescriptorError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let encoded = descriptors.encode::<Bootstrap, _>(&mut json)?;
+    json.end()?;
+    Ok(encoded)
+}
+
+fn encode_yaml(descriptors: &Descriptors, text: &str) -> Result<Vec<u8>, ReadError> {
+    let value: serde_json::Value =
+        serde_saphyr::from_str(text).map_err(|error| ReadError::Syntax(error.to_string()))?;
+    Ok(descriptors.encode::<Bootstrap, _>(&value)?)
 }
 
 /// Refuses the parts that are not honoured. Parts that only tune Envoy's own insides (watchdogs,

@@ -29,4 +29,6 @@ fn parts_that_are_not_honoured_are_named() {
     assert_eq!(check(&bootstrap).expect_err("refused").field, "header_prefix");
     let error = read("static_resourcez: {}").expect_err("unknown field");
     assert!(error.to_string().contains("static_resourcez"), "{error}");
+    let error = read("{\n  \"static_resourcez\": {}\n}").expect_err("unknown field");
+    assert!(error.to_string().contains("line 2"), "{error}");
 }

@@ -18,7 +18,7 @@ fn context() -> (tokio::runtime::Runtime, Context) {
 }
 
 fn message(value: &Value) -> pb::Listener {
-    Descriptors::load().expect("descriptors").read(value).expect("listener")
+    Descriptors::with(|descriptors| descriptors.read(value)).flatten().expect("listener")
 }
 
 fn chain(port: u16, cluster: &str) -> Value {

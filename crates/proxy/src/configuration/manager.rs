@@ -90,25 +90,26 @@ impl Manager {
     /// Takes the bootstrap's own clusters and listeners, and binds the sockets of the latter.
     pub fn take_static(
         &mut self,
-        clusters: &[cluster_pb::Cluster],
-        listeners: &[listener_pb::Listener],
+        clusters: Vec<cluster_pb::Cluster>,
+        listeners: Vec<listener_pb::Listener>,
     ) -> Result<(), StaticError> {
         let version: Arc<str> = "".into();
-        for (index, cluster) in clusters.iter().enumerate() {
+        // Each message goes as soon as it is compiled: together they are the largest thing there is.
+        for (index, cluster) in clusters.into_iter().enumerate() {
             let name: Arc<str> = cluster.name.as_str().into();
             self.refuse_twice(TypeUrl::CLUSTER, &name)
                 .map_err(|error| error.at(format!("static_resources.clusters[{index}]")))?;
             let body = Bytes::from(cluster.encode_to_vec());
-            self.cluster(&name, cluster)
+            self.cluster(&name, &cluster)
                 .map_err(|error| error.at(format!("static_resources.clusters[{index}] ({name})")))?;
             self.records.accept(TypeUrl::CLUSTER, &name, body, &version, true);
         }
-        for (index, listener) in listeners.iter().enumerate() {
-            let name = listener_name(listener, index);
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let name = listener_name(&listener, index);
             self.refuse_twice(TypeUrl::LISTENER, &name)
                 .map_err(|error| error.at(format!("static_resources.listeners[{index}]")))?;
             let body = Bytes::from(listener.encode_to_vec());
-            self.listener(&name, listener)
+            self.listener(&name, &listener)
                 .map_err(|error| error.at(format!("static_resources.listeners[{index}] ({name})")))?;
             self.records.accept(TypeUrl::LISTENER, &name, body, &version, true);
         }

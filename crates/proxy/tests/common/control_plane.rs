@@ -101,15 +101,14 @@ impl ControlPlane {
 
     /// Sends resources given as JSON.
     pub fn send(&mut self, type_url: &str, resources: &[Value], removed: &[&str]) {
-        let descriptors = Descriptors::load().expect("descriptors");
-        let encode = |value: &Value| {
+        let encode = |descriptors: &Descriptors, value: &Value| {
             let name = value.get("name").or_else(|| value.get("cluster_name"));
             let name = name.and_then(Value::as_str).expect("a name").to_owned();
             Resource {
                 version: self.nonce.to_string(),
                 resource: Some(Any {
                     type_url: type_url.to_owned(),
-                    value: encoded(&descriptors, type_url, value),
+                    value: encoded(descriptors, type_url, value),
                 }),
                 name,
                 ..Resource::default()
@@ -117,7 +116,10 @@ impl ControlPlane {
         };
         let response = DeltaDiscoveryResponse {
             type_url: type_url.to_owned(),
-            resources: resources.iter().map(encode).collect(),
+            resources: Descriptors::with(|descriptors| {
+                resources.iter().map(|value| encode(descriptors, value)).collect()
+            })
+            .expect("descriptors"),
             removed_resources: removed.iter().map(|name| (*name).to_owned()).collect(),
             nonce: self.nonce.to_string(),
             ..DeltaDiscoveryResponse::default()
