@@ -1,8 +1,6 @@
 //! The TCP path end to end, with real sockets and real TLS.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
