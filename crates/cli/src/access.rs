@@ -87,6 +87,13 @@ impl Access {
         Ok(running)
     }
 
+    /// The running pods of all namespaces, in no particular order.
+    pub async fn all_running_pods(&self) -> anyhow::Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::all(self.client.clone());
+        let list = pods.list(&ListParams::default()).await.context("cannot list the pods")?;
+        Ok(list.items.into_iter().filter(is_running).collect())
+    }
+
     /// The control plane's pods; an error that says so where there is none.
     pub async fn control_plane_pods(&self) -> anyhow::Result<Vec<Pod>> {
         let pods = self.running_pods(&self.istio_namespace, "app=istiod").await?;
