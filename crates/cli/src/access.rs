@@ -56,8 +56,16 @@ impl AccessOptions {
                 .with_context(|| format!("cannot read the Kubernetes configuration {}", path.display()))?;
             return Ok(kube::Config::from_custom_kubeconfig(file, &options).await?);
         }
-        kube::Config::infer().await.context(
-            "no Kubernetes configuration: start a mesh with `mizzen up`, set KUBECONFIG, or pass --kubeconfig",
+        let found = kube::Config::from_kubeconfig(&options).await;
+        // In a pod there is no file, and no context to choose.
+        if found.is_err()
+            && self.context.is_none()
+            && let Ok(config) = kube::Config::incluster()
+        {
+            return Ok(config);
+        }
+        found.context(
+            "no Kubernetes configuration to use: start a mesh with `mizzen up`, set KUBECONFIG, or pass --kubeconfig",
         )
     }
 
