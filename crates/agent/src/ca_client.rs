@@ -4,11 +4,10 @@
 use crate::options::AgentOptions;
 use crate::outbound;
 use hyper_util::rt::TokioIo;
-use mizzen_identity::SpiffeId;
+use mizzen_identity::{SpiffeId, ca::csr};
 use mizzen_proto::ca::IstioCertificateRequest;
 use mizzen_proto::ca::istio_certificate_service_client::IstioCertificateServiceClient;
 use mizzen_proxy::WorkloadSecrets;
-use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, SanType};
 use std::time::Duration;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Uri};
 
@@ -43,7 +42,8 @@ pub(crate) async fn request(options: &AgentOptions) -> Result<WorkloadSecrets, C
     let token = read(&options.token).await?;
     let identity =
         SpiffeId::of_service_account(&options.trust_domain, &options.namespace, &options.service_account)?;
-    let (key, csr) = signing_request(&identity)?;
+    // The key never leaves this process.
+    let (key, csr) = csr::generate(&identity)?;
 
     let mut client = IstioCertificateServiceClient::new(channel(&options.ca_address, &roots).await?);
     let mut request = tonic::Request::new(IstioCertificateRequest {
@@ -71,15 +71,6 @@ async fn read(path: &std::path::Path) -> Result<String, CaError> {
     tokio::fs::read_to_string(path)
         .await
         .map_err(|source| CaError::File { path: path.display().to_string(), source })
-}
-
-/// A key that never leaves this process, and a request for it (ECDSA P-256).
-fn signing_request(identity: &SpiffeId) -> Result<(String, String), CaError> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut parameters = CertificateParams::default();
-    parameters.distinguished_name = DistinguishedName::new();
-    parameters.subject_alt_names = vec![SanType::URI(identity.as_str().try_into()?)];
-    Ok((key.serialize_pem(), parameters.serialize_request(&key)?.pem()?))
 }
 
 async fn channel(address: &str, roots: &str) -> Result<tonic::transport::Channel, CaError> {

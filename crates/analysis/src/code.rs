@@ -49,7 +49,9 @@ codes! {
     ADDRESSES_REQUIRED = "IST0134" "ServiceEntryAddressesRequired" Warning, "A TCP service that cannot be told from others.";
     DEPRECATED_ANNOTATION = "IST0135" "DeprecatedAnnotation" Info, "An annotation that something else supersedes.";
     CONFLICTING_PORTS = "IST0137" "DeploymentConflictingPorts" Warning, "One container port, several ports of Services.";
+    LOCALHOST_LISTENER = "IST0143" "LocalhostListener" Error, "A port of a Service that the application opens for itself only.";
     CONFLICTING_GATEWAYS = "IST0145" "ConflictingGateways" Error, "Several Gateways for one host and port.";
+    INVALID_TELEMETRY_PROVIDER = "IST0157" "InvalidTelemetryProvider" Warning, "A Telemetry whose provider is not there.";
     CONFLICTING_TELEMETRIES = "IST0159" "ConflictingTelemetryWorkloadSelectors" Error, "Several Telemetries that select one workload.";
     MULTIPLE_TELEMETRIES = "IST0160" "MultipleTelemetriesWithoutWorkloadSelectors" Error, "Several Telemetries for a whole namespace.";
     INVALID_CREDENTIAL = "IST0161" "InvalidGatewayCredential" Error, "A Secret that is not a certificate and key.";

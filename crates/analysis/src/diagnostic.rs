@@ -111,6 +111,8 @@ pub struct Diagnostic {
     pub code: Code,
     /// Of which object.
     pub resource: ResourceName,
+    /// In which cluster, where several are analyzed.
+    pub cluster: Option<String>,
     /// Where in a file, for objects read from one.
     pub place: Option<Place>,
     /// Of which field; empty for the whole object.
@@ -122,9 +124,10 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    fn order(&self) -> (Level, &str, &ResourceName, usize, &str, &str) {
+    fn order(&self) -> (Option<&str>, Level, &str, &ResourceName, usize, &str, &str) {
         let line = self.place.as_ref().map_or(0, |place| place.line);
-        (self.code.level, self.code.id, &self.resource, line, &self.path, &self.message)
+        let cluster = self.cluster.as_deref();
+        (cluster, self.code.level, self.code.id, &self.resource, line, &self.path, &self.message)
     }
 }
 

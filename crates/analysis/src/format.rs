@@ -20,11 +20,12 @@ pub fn log(diagnostics: &[Diagnostic], color: bool) -> String {
             (true, Level::Warning) => format!("{YELLOW}Warning{RESET}"),
             (_, level) => level.to_string(),
         };
+        let cluster = diagnostic.cluster.as_ref().map_or_else(String::new, |cluster| format!(" [{cluster}]"));
         let place = reference(diagnostic).map_or_else(String::new, |place| format!(" {place}"));
         let Diagnostic { code, resource, message, .. } = diagnostic;
         let help = diagnostic.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{level} [{}] ({resource}{place}) {message}{help}", code.id);
+        let _ = writeln!(text, "{level} [{}]{cluster} ({resource}{place}) {message}{help}", code.id);
     }
     text
 }
@@ -43,6 +44,8 @@ struct Record<'a> {
     level: String,
     message: &'a str,
     origin: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -68,6 +71,7 @@ fn records(diagnostics: &[Diagnostic]) -> Vec<Record<'_>> {
                 level,
                 message: &diagnostic.message,
                 origin: diagnostic.resource.to_string(),
+                cluster: diagnostic.cluster.as_deref(),
                 reference: reference(diagnostic),
                 path: &diagnostic.path,
                 column: diagnostic.place.as_ref().map(|place| place.column),
@@ -133,11 +137,9 @@ pub fn pretty(diagnostics: &[Diagnostic], color: bool) -> String {
 
 /// The object and field of a diagnostic that has no file.
 fn origin(diagnostic: &Diagnostic) -> String {
-    if diagnostic.path.is_empty() {
-        diagnostic.resource.to_string()
-    } else {
-        format!("{}, {}", diagnostic.resource, diagnostic.path)
-    }
+    let cluster = diagnostic.cluster.as_ref().map_or_else(String::new, |cluster| format!("[{cluster}] "));
+    let field = if diagnostic.path.is_empty() { "" } else { ", " };
+    format!("{cluster}{}{field}{}", diagnostic.resource, diagnostic.path)
 }
 
 #[cfg(test)]

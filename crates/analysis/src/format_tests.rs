@@ -19,6 +19,7 @@ fn diagnostics() -> Vec<Diagnostic> {
         Diagnostic {
             code: code::REFERENCED_RESOURCE_NOT_FOUND,
             resource: name("VirtualService", "shop", "cart"),
+            cluster: None,
             place: Some(origin.place("spec.hosts[0]")),
             path: "spec.hosts[0]".to_owned(),
             message: "the host \"catr\" is not known".to_owned(),
@@ -27,6 +28,7 @@ fn diagnostics() -> Vec<Diagnostic> {
         Diagnostic {
             code: code::NAMESPACE_NOT_INJECTED,
             resource: name("Namespace", "", "default"),
+            cluster: None,
             place: None,
             path: "metadata".to_owned(),
             message: "the namespace is not enabled".to_owned(),
@@ -74,4 +76,13 @@ fn pretty_shows_the_line() {
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
+}
+
+#[test]
+fn the_cluster_is_named_where_there_are_several() {
+    let mut diagnostics = diagnostics();
+    diagnostics[1].cluster = Some("east".to_owned());
+    assert!(log(&diagnostics, false).contains("Info [IST0102] [east] (Namespace default) the"));
+    assert!(json(&diagnostics).unwrap_or_default().contains("\"cluster\": \"east\""));
+    assert!(pretty(&diagnostics, false).contains("[east] Namespace default, metadata"));
 }

@@ -562,3 +562,150 @@ fn files_take_the_place_of_what_is_there_and_lists_are_taken_apart() {
 fn registry_ports(item: &world::Item<k8s_openapi::api::core::v1::Service>) -> Vec<i32> {
     registry::service_ports(&item.value).map(|port| port.port).collect()
 }
+
+fn mesh(text: &str) -> Settings {
+    let parsed = mizzen_api::mesh::parse_mesh_config(text).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    Settings { mesh: Some(parsed.config), ..Settings::default() }
+}
+
+#[test]
+fn telemetry_needs_a_provider_that_the_mesh_has() {
+    let telemetry = "
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: { name: lost }
+spec:
+  accessLogging:
+  - providers:
+    - name: envoy
+    - name: elsewhere
+  tracing:
+  - randomSamplingPercentage: 10
+";
+    let found = |settings: Settings, more: &str| -> Vec<String> {
+        let diagnostics = analyze(&world_with(settings, &format!("{telemetry}{more}")));
+        diagnostics.iter().filter(|found| found.code.id == "IST0157").map(brief).collect()
+    };
+    assert_eq!(
+        found(mesh(""), ""),
+        ["IST0157 9 Telemetry default/lost", "IST0157 11 Telemetry default/lost"]
+    );
+    let configured = "
+extensionProviders:
+- { name: elsewhere, envoyFileAccessLog: { path: /dev/stderr } }
+- { name: spans, opentelemetry: { service: spans.default.svc.cluster.local, port: 4317 } }
+defaultProviders: { tracing: [spans] }
+";
+    assert_eq!(found(mesh(configured), ""), NONE);
+    // What the mesh has is not known of files alone.
+    assert_eq!(found(Settings::default(), ""), NONE);
+    let wider = "---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: { name: mesh, namespace: istio-system }
+spec: { tracing: [{ providers: [{ name: spans }] }] }
+";
+    let configured = "
+extensionProviders:
+- { name: spans, opentelemetry: { service: spans.default.svc.cluster.local, port: 4317 } }
+";
+    assert_eq!(found(mesh(configured), wider), ["IST0157 9 Telemetry default/lost"]);
+}
+
+#[test]
+fn the_meshs_defaults_say_who_sees_what_does_not_say() {
+    let text = "
+apiVersion: v1
+kind: Service
+metadata: { name: hidden, namespace: other }
+spec: { ports: [{ port: 80, name: http }] }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: route }
+spec:
+  hosts: [a.example.com]
+  gateways: [mesh]
+  http: [{ route: [{ destination: { host: hidden.other.svc.cluster.local } }] }]
+";
+    let codes = |settings: Settings| -> Vec<_> {
+        analyze(&world_with(settings, text)).iter().map(|found| found.code.id).collect()
+    };
+    assert_eq!(codes(mesh("")), NONE);
+    assert_eq!(codes(mesh("defaultServiceExportTo: ['.']")), ["IST0101"]);
+}
+
+#[test]
+fn a_port_that_is_opened_on_the_loopback_only_is_nobodys() {
+    let text = "
+apiVersion: v1
+kind: Service
+metadata: { name: cart }
+spec:
+  selector: { app: cart }
+  ports:
+  - { port: 80, targetPort: web, name: http }
+  - { port: 81, targetPort: 9090, name: http-admin }
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: cart-1, labels: { app: cart } }
+spec: { containers: [{ name: cart, image: cart, ports: [{ name: web, containerPort: 8080 }] }] }
+";
+    let mut world = world(text);
+    assert_eq!(analyze(&world).iter().map(brief).collect::<Vec<_>>(), NONE, "nothing is known of sockets");
+    let pod = ResourceName { kind: "Pod".into(), name: "cart-1".into(), namespace: "default".into() };
+    let sockets = ["127.0.0.1:8080", "[::1]:8080", "127.0.0.1:9090", "0.0.0.0:9090"];
+    let sockets = sockets.iter().filter_map(|socket| socket.parse().ok()).collect();
+    world.add_listeners(pod, sockets);
+    let found: Vec<_> = analyze(&world).iter().map(brief).collect();
+    assert_eq!(found, ["IST0143 8 Service default/cart"]);
+}
+
+#[test]
+fn one_analyzer_says_only_what_it_is_for() {
+    let text = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: route }
+spec:
+  hosts: [nobody]
+  gateways: [nowhere]
+  http: [{ route: [{ destination: { host: nobody } }] }]
+";
+    let chosen = ANALYZERS.iter().filter(|analyzer| analyzer.name == "virtual-service-gateways");
+    let found: Vec<_> = analyze_with(&world(text), chosen).iter().map(brief).collect();
+    assert_eq!(found, ["IST0101 7 VirtualService default/route"]);
+}
+
+#[test]
+fn every_code_is_reported_by_an_analyzer_that_says_so() {
+    let names: Vec<_> = ANALYZERS.iter().map(|analyzer| analyzer.name).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    for code in code::ALL {
+        assert!(ANALYZERS.iter().any(|analyzer| analyzer.codes.contains(code)), "{}", code.id);
+    }
+}
+
+#[test]
+fn services_of_other_clusters_are_known() {
+    let text = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: route }
+spec:
+  hosts: [far]
+  http: [{ route: [{ destination: { host: far } }] }]
+";
+    let mut own = world(text);
+    assert_eq!(analyze(&own).len(), 1);
+    own.know_services_of(&world(
+        "
+apiVersion: v1
+kind: Service
+metadata: { name: far }
+spec: { ports: [{ port: 80 }] }
+",
+    ));
+    assert_eq!(analyze(&own).iter().map(brief).collect::<Vec<_>>(), NONE);
+}

@@ -11,6 +11,7 @@ use crate::world::{Item, World};
 /// The services by host.
 pub(crate) struct Registry<'a> {
     domain: &'a str,
+    default_export_to: &'a [String],
     kubernetes: BTreeMap<Host, &'a Item<Service>>,
     entries: HostMap<Vec<Entry<'a>>>,
 }
@@ -32,20 +33,26 @@ pub(crate) enum Known<'a> {
 impl<'a> Registry<'a> {
     pub(crate) fn of(world: &'a World) -> Self {
         let domain = world.settings.domain.as_str();
+        let default_export_to = world.settings.services_export_to();
         let host = |item: &Item<Service>| Host::resolve(item.name(), item.namespace(), domain);
         let mut entries: HostMap<Vec<Entry<'a>>> = HostMap::default();
-        let mut by_host: BTreeMap<Host, Vec<Entry<'a>>> = BTreeMap::new();
+        let mut entries_by_host: BTreeMap<Host, Vec<Entry<'a>>> = BTreeMap::new();
         for item in world.configs() {
             let Spec::ServiceEntry(entry) = &item.value.spec else { continue };
             for text in &entry.hosts {
-                let visibility = Visibility::parse(&entry.export_to, item.namespace(), &[]);
-                by_host.entry(Host::new(text)).or_default().push(Entry { entry, visibility });
+                let visibility = Visibility::parse(&entry.export_to, item.namespace(), default_export_to);
+                entries_by_host.entry(Host::new(text)).or_default().push(Entry { entry, visibility });
             }
         }
-        for (host, list) in by_host {
+        for (host, list) in entries_by_host {
             entries.insert(host, list);
         }
-        Self { domain, kubernetes: world.services().map(|item| (host(item), item)).collect(), entries }
+        // Where both have a service, that of the cluster itself goes before one of another.
+        let mut kubernetes = BTreeMap::new();
+        for item in world.services().chain(world.services_elsewhere()) {
+            kubernetes.entry(host(item)).or_insert(item);
+        }
+        Self { domain, default_export_to, kubernetes, entries }
     }
 
     /// The host of a rule's reference in full.
@@ -55,7 +62,7 @@ impl<'a> Registry<'a> {
 
     /// The service that clients of a namespace reach by a host: exactly, or by the closest wildcard.
     pub(crate) fn find(&self, host: &Host, namespace: &str) -> Option<Known<'a>> {
-        if let Some(item) = self.kubernetes.get(host).filter(|item| is_exported(item, namespace)) {
+        if let Some(item) = self.kubernetes.get(host).filter(|item| self.is_exported(item, namespace)) {
             return Some(Known::Kubernetes(item));
         }
         self.entries
@@ -63,6 +70,13 @@ impl<'a> Registry<'a> {
             .flat_map(|(_, entries)| entries)
             .find(|entry| entry.visibility.includes(namespace))
             .map(|entry| Known::Entry(entry.entry))
+    }
+
+    fn is_exported(&self, item: &Item<Service>, namespace: &str) -> bool {
+        let annotation = item.source.annotations.get(EXPORT_TO);
+        let names: Vec<_> =
+            annotation.iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect();
+        Visibility::parse(&names, item.namespace(), self.default_export_to).includes(namespace)
     }
 
     /// Whether a wildcard stands for any known service.
@@ -85,12 +99,6 @@ impl<'a> Registry<'a> {
         };
         same.or_else(external).or_else(similar).map(|host| format!("did you mean {host}?"))
     }
-}
-
-fn is_exported(item: &Item<Service>, namespace: &str) -> bool {
-    let Some(export_to) = item.source.annotations.get(EXPORT_TO) else { return true };
-    let names: Vec<_> = export_to.split(',').map(|name| name.trim().to_owned()).collect();
-    Visibility::parse(&names, item.namespace(), &[]).includes(namespace)
 }
 
 impl Known<'_> {

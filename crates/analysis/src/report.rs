@@ -27,7 +27,7 @@ impl Report {
         }
         let place = source.origin.as_ref().map(|origin| origin.place(path));
         let (resource, path) = (source.name.clone(), path.to_owned());
-        self.0.push(Diagnostic { code, resource, place, path, message, help });
+        self.0.push(Diagnostic { code, resource, cluster: None, place, path, message, help });
     }
 
     /// All that was found, the worst first, each thing once.

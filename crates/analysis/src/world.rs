@@ -1,9 +1,9 @@
 //! The objects that are analyzed: from files, from a live API, or both.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use k8s_openapi::api::core::v1::{Namespace, PodSpec, Secret, Service};
-use mizzen_api::{Config, Kind, Violation, annotations::pod};
+use mizzen_api::{Config, Kind, Violation, annotations::pod, mesh::MeshConfig};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -13,12 +13,14 @@ use crate::diagnostic::{Origin, ResourceName};
 pub type Texts = BTreeMap<String, String>;
 
 /// What analysis takes for granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The domain of the cluster's services.
     pub domain: String,
     /// The namespace whose policies hold for all.
     pub root_namespace: String,
+    /// The mesh's configuration. Without it nothing is said of what only it could tell.
+    pub mesh: Option<MeshConfig>,
     /// The namespace of objects that do not say theirs.
     pub default_namespace: String,
     /// Whether the objects of a live API are all there, so that what is missing is missing indeed. Without
@@ -31,9 +33,27 @@ impl Default for Settings {
         Self {
             domain: "cluster.local".to_owned(),
             root_namespace: "istio-system".to_owned(),
+            mesh: None,
             default_namespace: "default".to_owned(),
             is_live: false,
         }
+    }
+}
+
+impl Settings {
+    /// Who sees services that do not say; empty is everyone.
+    pub(crate) fn services_export_to(&self) -> &[String] {
+        self.mesh.as_ref().map_or(&[], |mesh| &mesh.default_service_export_to)
+    }
+
+    /// Who sees VirtualServices that do not say; empty is everyone.
+    pub(crate) fn virtual_services_export_to(&self) -> &[String] {
+        self.mesh.as_ref().map_or(&[], |mesh| &mesh.default_virtual_service_export_to)
+    }
+
+    /// Who sees DestinationRules that do not say; empty is everyone.
+    pub(crate) fn destination_rules_export_to(&self) -> &[String] {
+        self.mesh.as_ref().map_or(&[], |mesh| &mesh.default_destination_rule_export_to)
     }
 }
 
@@ -88,6 +108,8 @@ pub struct World {
     /// What is taken for granted.
     pub settings: Settings,
     objects: BTreeMap<ResourceName, Object>,
+    services_elsewhere: Vec<Item<Service>>,
+    listeners: BTreeMap<ResourceName, Vec<SocketAddr>>,
 }
 
 #[derive(Clone, Debug)]
@@ -105,7 +127,7 @@ enum Object {
 impl World {
     /// No objects yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, objects: BTreeMap::new() }
+        Self { settings, ..Self::default() }
     }
 
     /// Adds an object of any kind, in place of one of the same kind and name: so files, added after a live
@@ -155,6 +177,27 @@ impl World {
             Object::Service(item) => Some(item),
             _ => None,
         })
+    }
+
+    /// Makes the Services of another cluster of the mesh known: rules may name them, and nothing is said of
+    /// them themselves.
+    pub fn know_services_of(&mut self, other: &World) {
+        self.services_elsewhere.extend(other.services().cloned());
+    }
+
+    /// The Services of other clusters of the mesh.
+    pub(crate) fn services_elsewhere(&self) -> impl Iterator<Item = &Item<Service>> {
+        self.services_elsewhere.iter()
+    }
+
+    /// Adds the sockets that listen in a pod.
+    pub fn add_listeners(&mut self, pod: ResourceName, sockets: Vec<SocketAddr>) {
+        self.listeners.insert(pod, sockets);
+    }
+
+    /// The sockets that listen in a pod, as far as they are known.
+    pub(crate) fn listeners(&self, pod: &Item<Workload>) -> &[SocketAddr] {
+        self.listeners.get(&pod.source.name).map_or(&[], Vec::as_slice)
     }
 
     /// The labels of the namespaces.

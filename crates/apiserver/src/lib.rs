@@ -33,7 +33,7 @@ mod validation;
 
 pub use config::{DEFAULT_SERVICE_RANGE, ServerConfig};
 pub use node::{
-    AsyncReadWrite, AttachRequest, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError, NodeRuntime,
-    PodRef, TerminalSize,
+    AsyncReadWrite, AttachRequest, ByteStream, ExecRequest, ExecSession, LogRequest, NoNode, NodeError,
+    NodeRuntime, PodRef, TerminalSize,
 };
 pub use server::{ApiServer, RunningApiServer, StartError};

@@ -174,3 +174,21 @@ pub trait NodeRuntime: Send + Sync + 'static {
         Box::pin(async { Err(NodeError::Unsupported("attach")) })
     }
 }
+
+/// A node that runs no pods, for an API that only keeps objects: each request is refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoNode;
+
+impl NodeRuntime for NoNode {
+    fn logs(&self, _: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
+        Box::pin(async { Err(NodeError::Unsupported("logs")) })
+    }
+
+    fn exec(&self, _: ExecRequest) -> BoxFuture<'_, Result<ExecSession, NodeError>> {
+        Box::pin(async { Err(NodeError::Unsupported("exec")) })
+    }
+
+    fn connect(&self, _: PodRef, _: u16) -> BoxFuture<'_, Result<Box<dyn AsyncReadWrite>, NodeError>> {
+        Box::pin(async { Err(NodeError::Unsupported("connect")) })
+    }
+}

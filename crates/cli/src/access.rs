@@ -56,8 +56,16 @@ impl AccessOptions {
                 .with_context(|| format!("cannot read the Kubernetes configuration {}", path.display()))?;
             return Ok(kube::Config::from_custom_kubeconfig(file, &options).await?);
         }
-        kube::Config::infer().await.context(
-            "no Kubernetes configuration: start a mesh with `mizzen up`, set KUBECONFIG, or pass --kubeconfig",
+        let found = kube::Config::from_kubeconfig(&options).await;
+        // In a pod there is no file, and no context to choose.
+        if found.is_err()
+            && self.context.is_none()
+            && let Ok(config) = kube::Config::incluster()
+        {
+            return Ok(config);
+        }
+        found.context(
+            "no Kubernetes configuration to use: start a mesh with `mizzen up`, set KUBECONFIG, or pass --kubeconfig",
         )
     }
 
@@ -85,6 +93,13 @@ impl Access {
         let mut running: Vec<Pod> = list.items.into_iter().filter(is_running).collect();
         running.sort_by(|left, right| left.metadata.name.cmp(&right.metadata.name));
         Ok(running)
+    }
+
+    /// The running pods of all namespaces, in no particular order.
+    pub async fn all_running_pods(&self) -> anyhow::Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::all(self.client.clone());
+        let list = pods.list(&ListParams::default()).await.context("cannot list the pods")?;
+        Ok(list.items.into_iter().filter(is_running).collect())
     }
 
     /// The control plane's pods; an error that says so where there is none.

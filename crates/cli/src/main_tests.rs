@@ -27,3 +27,22 @@ fn the_sheets_commands_are_understood() {
         }
     }
 }
+
+#[test]
+fn every_command_that_help_shows_has_an_example() {
+    let mut missing = Vec::new();
+    let mut commands = vec![(String::new(), Cli::command())];
+    while let Some((path, command)) = commands.pop() {
+        let shows = command.get_after_help().is_some_and(|text| text.to_string().starts_with("Examples:\n"));
+        let path = format!("{path} {}", command.get_name());
+        if !shows {
+            missing.push(path.clone());
+        }
+        // The built-in applications are run by images; the command above them says how.
+        if command.get_name() != "workload" {
+            let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+            commands.extend(visible.map(|command| (path.clone(), command.clone())));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}

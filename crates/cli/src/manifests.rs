@@ -65,8 +65,12 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Manifest>> {
     } else {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
     };
-    let name = path.to_string_lossy();
-    manifest::read(&name, &text).map_err(|error| {
+    parse(&path.to_string_lossy(), &text)
+}
+
+/// The objects of a text. `name` is what it is called where something in it is wrong.
+pub fn parse(name: &str, text: &str) -> anyhow::Result<Vec<Manifest>> {
+    manifest::read(name, text).map_err(|error| {
         let message = format!("{name}:{}:{}: {}", error.line, error.column, error.reason);
         ExitError { code: BAD_DATA, message }.into()
     })

@@ -1,6 +1,6 @@
 //! The standard metrics of each service over time, for charts. Pure, from the store's series.
 
-use crate::store::{Store, quantile};
+use crate::store::{Series, Store, quantile};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -25,58 +25,80 @@ pub struct ServiceChart {
 
 /// Charts of all services with traffic: `steps` steps of `step` milliseconds that end at `now`.
 pub fn build(store: &Store, now: u64, step: u64, steps: usize) -> Vec<ServiceChart> {
-    let mut services: BTreeMap<(String, String), ()> = BTreeMap::new();
-    for series in store.series("istio_requests_total") {
-        services.insert(identity(series), ());
-    }
     let length = u64::try_from(steps).unwrap_or_default();
     let start = now.saturating_sub(step * length);
-    services
-        .into_keys()
-        .map(|(namespace, service)| {
-            let reporter = reporter(store, &namespace, &service);
+    let bounds = (0..length).map(|index| start + index * step).map(|from| (from, from + step));
+    by_service(store)
+        .into_iter()
+        .map(|((namespace, service), told)| {
             let mut chart = ServiceChart {
+                namespace: namespace.to_owned(),
+                service: service.to_owned(),
                 rate: Vec::new(),
                 errors: Vec::new(),
                 p50: Vec::new(),
                 p95: Vec::new(),
                 p99: Vec::new(),
-                namespace,
-                service,
             };
-            for index in 0..length {
-                let from = start + index * step;
-                add_step(&mut chart, store, reporter, from, from + step);
+            for (from, to) in bounds.clone() {
+                add_step(&mut chart, told.trusted(), from, to);
             }
             chart
         })
         .collect()
 }
 
-fn identity(series: &crate::store::Series) -> (String, String) {
-    (
-        series.label("destination_service_namespace").to_owned(),
-        series.label("destination_service_name").to_owned(),
-    )
+/// The series of one service that one side has counted.
+#[derive(Default)]
+struct Counted<'a> {
+    requests: Vec<&'a Series>,
+    /// With the upper bound of each bucket.
+    durations: Vec<(f64, &'a Series)>,
 }
 
-fn is_of(series: &crate::store::Series, namespace: &str, service: &str, reporter: &str) -> bool {
-    series.label("destination_service_name") == service
-        && series.label("destination_service_namespace") == namespace
-        && series.label("reporter") == reporter
+/// The series of one service.
+#[derive(Default)]
+struct Told<'a> {
+    by_receiver: Counted<'a>,
+    by_callers: Counted<'a>,
 }
 
-/// Whose word counts: the receiver's where the service is in the mesh, else the caller's.
-fn reporter(store: &Store, namespace: &str, service: &str) -> &'static str {
-    let received =
-        store.series("istio_requests_total").any(|series| is_of(series, namespace, service, "destination"));
-    if received { "destination" } else { "source" }
+impl<'a> Told<'a> {
+    fn of(&mut self, series: &Series) -> &mut Counted<'a> {
+        if series.label("reporter") == "destination" { &mut self.by_receiver } else { &mut self.by_callers }
+    }
+
+    /// Whose word counts: the receiver's where the service is in the mesh, else the callers'.
+    fn trusted(&self) -> &Counted<'a> {
+        if self.by_receiver.requests.is_empty() { &self.by_callers } else { &self.by_receiver }
+    }
 }
 
-fn add_step(chart: &mut ServiceChart, store: &Store, reporter: &str, from: u64, to: u64) {
+/// The series by namespace and name of their service: one look at each, however many steps are drawn.
+fn by_service(store: &Store) -> BTreeMap<(&str, &str), Told<'_>> {
+    let mut services: BTreeMap<_, Told<'_>> = BTreeMap::new();
+    for series in store.series("istio_requests_total") {
+        services.entry(service(series)).or_default().of(series).requests.push(series);
+    }
+    for series in store.series("istio_request_duration_milliseconds_bucket") {
+        if let Some(told) = services.get_mut(&service(series)) {
+            told.of(series).durations.push((bound(series.label("le")), series));
+        }
+    }
+    services
+}
+
+fn service(series: &Series) -> (&str, &str) {
+    (series.label("destination_service_namespace"), series.label("destination_service_name"))
+}
+
+fn bound(text: &str) -> f64 {
+    if text == "+Inf" { f64::INFINITY } else { text.parse().unwrap_or(f64::NAN) }
+}
+
+fn add_step(chart: &mut ServiceChart, counted: &Counted<'_>, from: u64, to: u64) {
     let (mut all, mut failed) = (0.0, 0.0);
-    let requests = store.series("istio_requests_total");
-    for series in requests.filter(|series| is_of(series, &chart.namespace, &chart.service, reporter)) {
+    for series in &counted.requests {
         let growth = series.increase(from, to);
         all += growth;
         let code = series.label("response_code");
@@ -84,16 +106,21 @@ fn add_step(chart: &mut ServiceChart, store: &Store, reporter: &str, from: u64, 
             failed += growth;
         }
     }
-    let mut buckets: BTreeMap<String, f64> = BTreeMap::new();
-    let durations = store.series("istio_request_duration_milliseconds_bucket");
-    for series in durations.filter(|series| is_of(series, &chart.namespace, &chart.service, reporter)) {
-        *buckets.entry(series.label("le").to_owned()).or_default() += series.increase(from, to);
+    let mut buckets: Vec<(f64, f64)> = Vec::new();
+    for (upper, series) in &counted.durations {
+        let growth = series.increase(from, to);
+        match buckets.iter_mut().find(|(known, _)| known.total_cmp(upper).is_eq()) {
+            Some((_, count)) => *count += growth,
+            None => buckets.push((*upper, growth)),
+        }
     }
-    let bound = |text: &str| if text == "+Inf" { f64::INFINITY } else { text.parse().unwrap_or(f64::NAN) };
-    let mut buckets: Vec<(f64, f64)> = buckets.iter().map(|(upper, count)| (bound(upper), *count)).collect();
     chart.rate.push(all / ((to - from) as f64 / 1000.0));
     chart.errors.push(if all > 0.0 { failed / all } else { 0.0 });
     chart.p50.push(quantile(0.50, &mut buckets));
     chart.p95.push(quantile(0.95, &mut buckets));
     chart.p99.push(quantile(0.99, &mut buckets));
 }
+
+#[cfg(test)]
+#[path = "charts_tests.rs"]
+mod tests;

@@ -3,6 +3,7 @@
 //! so that restarts of the control plane lose no telemetry.
 
 mod charts;
+pub mod cluster;
 mod configuration;
 mod exposition;
 mod graph;

@@ -2,8 +2,10 @@
 //! Bounded in series and in samples; what is over the bound is counted and said, not kept.
 
 use crate::exposition::samples;
-use ahash::AHashMap;
+use ahash::{AHashMap, RandomState};
+use hashbrown::HashTable;
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,16 @@ impl Series {
         self.labels.iter().find(|(key, _)| &**key == name).map_or("", |(_, value)| value)
     }
 
+    fn is<'a>(&self, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> bool {
+        self.name == name
+            && self.labels.len() == labels.clone().count()
+            && self.pairs().zip(labels).all(|(own, other)| own.0 == other.0 && own.1 == other.1)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(label, value)| (&**label, &**value))
+    }
+
     /// The newest value.
     pub fn last(&self) -> Option<f64> {
         self.samples.back().map(|(_, value)| *value)
@@ -71,7 +83,9 @@ impl Series {
 /// All series.
 #[derive(Debug, Default)]
 pub struct Store {
-    series: AHashMap<Arc<str>, Series>,
+    /// Found by name and labels as they come, without a key being built for each sample.
+    series: HashTable<Series>,
+    hasher: RandomState,
     strings: AHashMap<Box<str>, Arc<str>>,
     dropped: u64,
 }
@@ -81,14 +95,10 @@ impl Store {
     pub fn ingest(&mut self, pod: &str, namespace: &str, text: &str, now: u64) {
         for sample in samples(text) {
             let Some(name) = KEPT.iter().find(|kept| **kept == sample.name) else { continue };
-            let mut key = format!("{name}|{namespace}|{pod}");
-            for (label, value) in &sample.labels {
-                key.push('|');
-                key.push_str(label);
-                key.push('=');
-                key.push_str(value);
-            }
-            if let Some(series) = self.series.get_mut(key.as_str()) {
+            let labels = sample.labels.iter().map(|(label, value)| (*label, value.as_str()));
+            let labels = labels.chain([("scraped_pod", pod), ("scraped_namespace", namespace)]);
+            let hash = hash(&self.hasher, name, labels.clone());
+            if let Some(series) = self.series.find_mut(hash, |series| series.is(name, labels.clone())) {
                 series.samples.push_back((now, sample.value));
                 continue;
             }
@@ -96,17 +106,13 @@ impl Store {
                 self.dropped += 1;
                 continue;
             }
-            let own = [("scraped_pod", pod.to_owned()), ("scraped_namespace", namespace.to_owned())];
-            let labels: Labels = sample
-                .labels
-                .into_iter()
-                .chain(own)
-                .map(|(label, value)| (self.intern(label), self.intern(&value)))
-                .collect();
+            let labels = labels.map(|(label, value)| (self.intern(label), self.intern(value))).collect();
             // A counter that appears while we watch grew from zero; the first scrape of all must
             // not count a proxy's whole past as if it had happened now.
             let samples = VecDeque::from([(now, sample.value)]);
-            self.series.insert(key.into(), Series { name, labels, samples });
+            let hasher = &self.hasher;
+            let rehash = |series: &Series| self::hash(hasher, series.name, series.pairs());
+            self.series.insert_unique(hash, Series { name, labels, samples }, rehash);
         }
     }
 
@@ -122,7 +128,7 @@ impl Store {
     /// Forgets samples older than the retention, and series that have none left.
     pub fn expire(&mut self, now: u64) {
         let oldest = now.saturating_sub(u64::try_from(RETENTION.as_millis()).unwrap_or(u64::MAX));
-        self.series.retain(|_, series| {
+        self.series.retain(|series| {
             while series.samples.front().is_some_and(|(time, _)| *time < oldest) {
                 series.samples.pop_front();
             }
@@ -133,13 +139,21 @@ impl Store {
 
     /// All series of a metric.
     pub fn series(&self, name: &str) -> impl Iterator<Item = &Series> {
-        self.series.values().filter(move |series| series.name == name)
+        self.series.iter().filter(move |series| series.name == name)
     }
 
     /// Samples not kept because there were too many series.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
+}
+
+/// The hash of a series by its name and labels in their order.
+fn hash<'a>(hasher: &RandomState, name: &str, labels: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
+    let mut state = hasher.build_hasher();
+    name.hash(&mut state);
+    labels.for_each(|pair| pair.hash(&mut state));
+    state.finish()
 }
 
 /// The value below which `share` of the observations lie, from cumulative `(upper bound, count)`

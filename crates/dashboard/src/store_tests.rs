@@ -37,3 +37,16 @@ fn quantiles_are_linear_within_a_bucket() {
     assert_eq!(quantile(0.99, &mut buckets), Some(10.0));
     assert_eq!(quantile(0.5, &mut [(1.0, 0.0)]), None);
 }
+
+#[test]
+fn series_are_told_apart_by_pod_and_every_label() {
+    let mut store = Store::default();
+    let text = "istio_requests_total{a=\"1|b=2\"} 1\nistio_requests_total{a=\"1\",b=\"2\"} 1\n";
+    for time in [0, 1000] {
+        store.ingest("one", "default", text, time);
+        store.ingest("two", "default", text, time);
+    }
+    assert_eq!(store.series("istio_requests_total").count(), 4);
+    let of_one = store.series("istio_requests_total").filter(|series| series.label("scraped_pod") == "one");
+    assert_eq!(of_one.count(), 2);
+}

@@ -19,7 +19,7 @@ pub(super) fn analyze(world: &World, registry: &Registry<'_>, report: &mut Repor
     let rules: Vec<_> = world
         .configs()
         .filter_map(|item| match &item.value.spec {
-            Spec::DestinationRule(rule) => Some(Rule::of(item, rule, registry)),
+            Spec::DestinationRule(rule) => Some(Rule::of(world, item, rule, registry)),
             _ => None,
         })
         .collect();
@@ -40,8 +40,9 @@ struct Rule<'a> {
 }
 
 impl<'a> Rule<'a> {
-    fn of(item: &'a Item<Config>, rule: &'a DestinationRule, registry: &Registry<'_>) -> Self {
-        let visibility = Visibility::parse(&rule.export_to, item.namespace(), &[]);
+    fn of(world: &World, item: &'a Item<Config>, rule: &'a DestinationRule, registry: &Registry<'_>) -> Self {
+        let default = world.settings.destination_rules_export_to();
+        let visibility = Visibility::parse(&rule.export_to, item.namespace(), default);
         Self { item, rule, host: registry.resolve(&rule.host, item.namespace()), visibility }
     }
 }

@@ -26,7 +26,11 @@ pub(super) fn analyze(world: &World, registry: &Registry<'_>, report: &mut Repor
             continue;
         }
         for (index, host) in service.hosts.iter().enumerate() {
-            let visibility = Visibility::parse(&service.export_to, item.namespace(), &[]);
+            let visibility = Visibility::parse(
+                &service.export_to,
+                item.namespace(),
+                world.settings.virtual_services_export_to(),
+            );
             let claim = Claim { item, path: format!("spec.hosts[{index}]"), visibility };
             claims.entry(registry.resolve(host, item.namespace())).or_default().push(claim);
         }

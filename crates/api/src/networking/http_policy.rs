@@ -170,3 +170,33 @@ pub struct HeaderOperations {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
 }
+
+/// The number of a gRPC status that a fault names, by name or number. Source: gRPC, `doc/statuscodes.md`.
+pub fn grpc_status(text: &str) -> Option<u32> {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    let named = NAMES.iter().position(|name| *name == text);
+    let number = named.or_else(|| text.parse().ok().filter(|number| *number < NAMES.len()))?;
+    u32::try_from(number).ok()
+}
+
+#[cfg(test)]
+#[path = "http_policy_tests.rs"]
+mod tests;

@@ -14,7 +14,7 @@ use crate::{
     common::StringMatch,
     networking::{
         CorsPolicy, Delegate, FaultAbort, FaultDelay, HeaderChanges, HeaderOperations, HttpDirectResponse,
-        HttpMatch, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute,
+        HttpMatch, HttpRedirect, HttpRetry, HttpRewrite, HttpRoute, grpc_status,
     },
 };
 
@@ -252,27 +252,6 @@ fn check_delay(delay: &FaultDelay, path: &str, findings: &mut Findings) {
     }
 }
 
-/// The names of gRPC's status codes, in order of their numbers.
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
 fn check_abort(abort: &FaultAbort, path: &str, findings: &mut Findings) {
     if abort.http_status.is_none() && abort.grpc_status.is_none() && abort.http2_error.is_none() {
         findings.error(path, "does not say with what; set httpStatus or grpcStatus");
@@ -281,8 +260,7 @@ fn check_abort(abort: &FaultAbort, path: &str, findings: &mut Findings) {
         findings.error(format!("{path}.httpStatus"), format!("{status} is not a status; use 200 to 599"));
     }
     if let Some(status) = &abort.grpc_status {
-        let number = status.parse::<usize>().is_ok_and(|number| number < GRPC_STATUSES.len());
-        if !number && !GRPC_STATUSES.contains(&status.as_str()) {
+        if grpc_status(status).is_none() {
             let message =
                 format!("{status:?} is not a gRPC status; use a name such as UNAVAILABLE or its number");
             findings.error(format!("{path}.grpcStatus"), message);

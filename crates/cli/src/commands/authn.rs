@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mizzen authn tls-check payments-v1-5c7f9d-x2x4z.default")]
 pub struct Arguments {
     #[command(subcommand)]
     check: Check,

@@ -9,6 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Options have the defaults of a pod in `istio-system`; its environment fills in the names.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mizzen control --kubeconfig ~/.kube/config\n  \
+    mizzen control --revision canary")]
 pub struct Arguments {
     /// Where to find the Kubernetes API; the pod's own service account without
     #[arg(long, value_name = "FILE")]

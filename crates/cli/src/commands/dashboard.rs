@@ -27,25 +27,34 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Page {
     /// The live service graph
+    #[command(after_help = "Examples:\n  mizzen dashboard kiali")]
     Kiali,
     /// Traces
+    #[command(after_help = "Examples:\n  mizzen dashboard jaeger --browser=false")]
     Jaeger,
     /// The standard metrics
+    #[command(after_help = "Examples:\n  mizzen dashboard prometheus --port 9090")]
     Prometheus,
     /// Metrics by service, as charts
+    #[command(after_help = "Examples:\n  mizzen dashboard grafana")]
     Grafana,
     /// Traces
+    #[command(after_help = "Examples:\n  mizzen dashboard zipkin")]
     Zipkin,
     /// Traces
+    #[command(after_help = "Examples:\n  mizzen dashboard skywalking")]
     Skywalking,
     /// The admin pages of a proxy
-    #[command(visible_alias = "envoy")]
+    #[command(
+        visible_alias = "envoy",
+        after_help = "Examples:\n  mizzen dashboard proxy payments-v1-abc.default"
+    )]
     Proxy {
         /// The proxy: [TYPE/]NAME[.NAMESPACE]
         target: String,
     },
     /// Debug pages of the control plane
-    #[command(name = "istiod-debug")]
+    #[command(name = "istiod-debug", after_help = "Examples:\n  mizzen dashboard istiod-debug")]
     IstiodDebug,
 }
 

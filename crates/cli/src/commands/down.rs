@@ -3,6 +3,8 @@
 use crate::local::folder::{StateFolder, StateOption};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mizzen down\n  \
+    mizzen down --state ./mesh")]
 pub struct Arguments {
     #[command(flatten)]
     state: StateOption,

@@ -32,8 +32,10 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum RoleCommand {
     /// Beside an application, as injection sets it up
+    #[command(after_help = "Examples:\n  mizzen proxy sidecar --domain default.svc.cluster.local")]
     Sidecar(AgentArguments),
     /// A gateway
+    #[command(after_help = "Examples:\n  mizzen proxy router --proxyLogLevel debug")]
     Router(AgentArguments),
 }
 

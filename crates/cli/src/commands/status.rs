@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mizzen status\n  \
+    mizzen status -o json")]
 pub struct Arguments {
     #[command(flatten)]
     state: StateOption,

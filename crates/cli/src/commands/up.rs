@@ -23,6 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mizzen up --demo\n  \
+    mizzen up -f shop.yaml --publish 8080:80\n  \
+    kustomize build . | mizzen up --detach -f -")]
 pub struct Arguments {
     /// Manifests to apply once the mesh is up: a file, a folder, or - for standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]

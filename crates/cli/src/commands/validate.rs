@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mizzen validate -f shop.yaml\n  \
+    kustomize build . | mizzen validate -f -")]
 pub struct Arguments {
     /// Files or folders to validate; `-` is standard input
     #[arg(short = 'f', long = "filename", required = true)]

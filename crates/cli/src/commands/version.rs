@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mizzen version\n  \
+    mizzen version --remote=false -o json")]
 pub struct Arguments {
     /// Only the versions, not how each was built
     #[arg(short, long, default_value_t = true, num_args = 0..=1, require_equals = true,

@@ -3,6 +3,7 @@
 
 /// Which application, and how.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  mizzen workload echo")]
 pub struct Arguments {
     #[command(subcommand)]
     workload: mizzen_workloads::Workload,

@@ -1,13 +1,13 @@
 //! Loading objects into an API: from files, folders and standard input, or made by this program.
 
+use crate::manifests;
 use anyhow::{Context as _, bail};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::{ApiCapabilities, Scope, pinned_kind};
 use serde_json::Value;
 use std::collections::HashMap;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// The field manager of what is applied.
@@ -26,83 +26,45 @@ pub struct Manifest {
 
 /// Reads a file, all manifests of a folder in order of their names, or `-`.
 pub fn read(source: &Path) -> anyhow::Result<Vec<Manifest>> {
-    if source == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-        return parse(&text, "standard input");
-    }
-    let mut manifests = Vec::new();
-    for file in files(source)? {
-        let text =
-            std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        manifests.extend(parse(&text, &file.display().to_string())?);
-    }
-    Ok(manifests)
-}
-
-fn files(source: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !source.is_dir() {
-        return Ok(vec![source.to_owned()]);
-    }
-    let manifest = |path: &Path| {
-        matches!(path.extension().and_then(|extension| extension.to_str()), Some("yaml" | "yml" | "json"))
+    let files = if source.is_dir() {
+        manifests::files(&[source.to_owned()], false)?
+    } else {
+        // What is named is read whatever its name ends in, pipes among it.
+        vec![source.to_owned()]
     };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(source).with_context(|| format!("cannot read {}", source.display()))? {
-        let path = entry?.path();
-        if manifest(&path) {
-            files.push(path);
-        }
-    }
-    files.sort();
     if files.is_empty() {
         bail!("{} holds no .yaml, .yml or .json files", source.display());
     }
-    Ok(files)
-}
-
-/// Reads a text of one or more documents; lists are taken apart.
-pub fn parse(text: &str, name: &str) -> anyhow::Result<Vec<Manifest>> {
-    let mut manifests = Vec::new();
-    for (line, document) in documents(text) {
-        let value: Value = serde_saphyr::from_str(&document).map_err(|error| {
-            let at = error.location().map_or(line, |location| line + location.line() as usize - 1);
-            anyhow::anyhow!("{name}:{at}: {error}")
-        })?;
-        // The line a person looks for is that of the first word, not of the separator.
-        let blank = document
-            .lines()
-            .take_while(|text| text.trim().is_empty() || text.trim().starts_with('#'))
-            .count();
-        let origin = format!("{name}:{}", line + blank);
-        match value {
-            Value::Null => {}
-            Value::Object(fields) if fields.get("items").is_some_and(Value::is_array) => {
-                let items = fields.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
-                manifests.extend(items.into_iter().map(|object| Manifest { object, origin: origin.clone() }));
-            }
-            Value::Object(_) => manifests.push(Manifest { object: value, origin }),
-            _ => bail!("{origin}: this is not a Kubernetes object"),
+    let mut objects = Vec::new();
+    for file in files {
+        for manifest in manifests::read(&file)? {
+            objects.extend(taken_apart(manifest)?);
         }
     }
-    Ok(manifests)
+    Ok(objects)
 }
 
-/// The documents of a text with the line each begins at, counted from one.
-fn documents(text: &str) -> Vec<(usize, String)> {
-    let mut documents = vec![(1, String::new())];
-    for (index, line) in text.lines().enumerate() {
-        if line == "---" || line.starts_with("--- ") {
-            documents.push((index + 2, String::new()));
-        } else if let Some((_, document)) = documents.last_mut() {
-            document.push_str(line);
-            document.push('\n');
-        }
+/// Reads a text of one or more documents.
+pub fn parse(name: &str, text: &str) -> anyhow::Result<Vec<Manifest>> {
+    let documents = manifests::parse(name, text)?;
+    let objects: Vec<_> = documents.into_iter().map(taken_apart).collect::<Result<_, _>>()?;
+    Ok(objects.into_iter().flatten().collect())
+}
+
+/// The objects of a document: itself, or those of the list it is.
+fn taken_apart(document: mizzen_analysis::Manifest) -> anyhow::Result<Vec<Manifest>> {
+    let place = document.origin.place("");
+    let origin = format!("{}:{}", place.file, place.line);
+    match document.value {
+        Value::Object(fields) => match fields.get("items") {
+            Some(Value::Array(items)) => Ok(items
+                .iter()
+                .map(|object| Manifest { object: object.clone(), origin: origin.clone() })
+                .collect()),
+            _ => Ok(vec![Manifest { object: Value::Object(fields), origin }]),
+        },
+        _ => bail!("{origin}: this is not a Kubernetes object"),
     }
-    let empty =
-        |document: &str| document.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#'));
-    documents.retain(|(_, document)| !empty(document));
-    documents
 }
 
 /// Applies objects in their order.

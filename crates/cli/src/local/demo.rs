@@ -4,7 +4,7 @@ use super::apply::{self, Manifest};
 
 /// The shop's manifests, in the order to apply them.
 pub fn manifests() -> anyhow::Result<Vec<Manifest>> {
-    apply::parse(mizzen_workloads::shop::manifests(), "demo shop")
+    apply::parse("demo shop", mizzen_workloads::shop::manifests())
 }
 
 /// Five commands worth trying, with what they show. `gateway` is the address of the ingress gateway.

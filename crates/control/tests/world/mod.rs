@@ -5,16 +5,12 @@ use envoy_types::pb::envoy::config::endpoint::v3::{LbEndpoint, lb_endpoint::Host
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use envoy_types::pb::google::protobuf::{Struct, Value as ProtobufValue, value::Kind};
-use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
 use kube::discovery::{ApiCapabilities, Scope};
-use mizzen_apiserver::{
-    ApiServer, AsyncReadWrite, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError, NodeRuntime,
-    PodRef, RunningApiServer, ServerConfig,
-};
+use mizzen_apiserver::{ApiServer, NoNode, RunningApiServer, ServerConfig};
 use mizzen_control::ControlConfig;
 use mizzen_proto::ca::IstioCertificateRequest;
 use mizzen_proto::ca::istio_certificate_service_client::IstioCertificateServiceClient;
@@ -31,23 +27,6 @@ use tonic::{Request, Status, Streaming};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
-
-/// There are no pods here.
-struct NoNode;
-
-impl NodeRuntime for NoNode {
-    fn logs(&self, _: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("logs")) })
-    }
-
-    fn exec(&self, _: ExecRequest) -> BoxFuture<'_, Result<ExecSession, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("exec")) })
-    }
-
-    fn connect(&self, _: PodRef, _: u16) -> BoxFuture<'_, Result<Box<dyn AsyncReadWrite>, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("connect")) })
-    }
-}
 
 pub struct World {
     pub client: Client,

@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::config::listener::v3::{Filter, filter::ConfigType};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::extensions::filters::network::rbac::v3 as rbac_pb;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as pb;
+use envoy_types::pb::envoy::r#type::v3::{HashPolicy, hash_policy::PolicySpecifier};
 use mizzen_proto::{tcp_metadata_exchange::MetadataExchange, type_url};
 use pb::tcp_proxy::ClusterSpecifier;
 use prost::Name;
@@ -88,7 +89,6 @@ fn tcp_proxy(
         (proxy.downstream_idle_timeout.is_some(), "downstream_idle_timeout"),
         (proxy.upstream_idle_timeout.is_some(), "upstream_idle_timeout"),
         (proxy.backoff_options.is_some(), "backoff_options"),
-        (!proxy.hash_policy.is_empty(), "hash_policy"),
         (proxy.tunneling_config.is_some(), "tunneling_config"),
         (
             proxy.max_downstream_connection_duration_jitter_percentage.is_some(),
@@ -112,10 +112,26 @@ fn tcp_proxy(
         target: target(proxy.cluster_specifier.as_ref())?,
         idle_timeout: Some(idle).filter(|limit| !limit.is_zero()),
         longest: longest.filter(|limit| !limit.is_zero()),
+        hash_source_ip: hashes_source_ip(&proxy.hash_policy)?,
         connect_attempts: proxy.max_connect_attempts.as_ref().map_or(1, |attempts| attempts.value.max(1)),
         access_logs: access_log::compile(&proxy.access_log, context)?,
         stats,
     })
+}
+
+/// Whether connections are balanced by their client's address. Envoy takes one policy at most.
+fn hashes_source_ip(policies: &[HashPolicy]) -> Result<bool, CompileError> {
+    match policies {
+        [] => Ok(false),
+        [policy] => match &policy.policy_specifier {
+            Some(PolicySpecifier::SourceIp(_)) => Ok(true),
+            Some(PolicySpecifier::FilterState(_)) => {
+                Err(CompileError::unsupported("hash_policy[0].filter_state", "a hash of filter state"))
+            }
+            None => Err(CompileError::missing("hash_policy[0].policy_specifier")),
+        },
+        _ => Err(CompileError::invalid("hash_policy", "must not have more than one entry")),
+    }
 }
 
 fn target(specifier: Option<&ClusterSpecifier>) -> Result<Target, CompileError> {

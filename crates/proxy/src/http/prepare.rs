@@ -8,7 +8,7 @@ use super::mutation::rendered;
 use super::routes::{ClusterChoice, Forward, HashSource, HostRewrite, WeightedCluster, rewritten};
 use crate::retry::RetryPolicy;
 use crate::telemetry::RequestRecord;
-use crate::upstream::balance::stable_hash;
+use crate::upstream::balance::{source_hash, stable_hash};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use smallvec::SmallVec;
@@ -176,9 +176,7 @@ impl<'a> Flight<'a> {
                         None => stable_hash(&super::matcher::joined(&self.headers, name)),
                     })
                 }
-                HashSource::SourceIp => {
-                    Some(stable_hash(self.remote.ip().to_canonical().to_string().as_bytes()))
-                }
+                HashSource::SourceIp => Some(source_hash(self.remote.ip())),
                 HashSource::QueryParameter(name) => {
                     super::matcher::parameter(self.path.query().unwrap_or_default(), name)
                         .map(|value| stable_hash(value.as_bytes()))

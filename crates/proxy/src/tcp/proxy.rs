@@ -34,6 +34,8 @@ pub struct TcpProxy {
     pub longest: Option<Duration>,
     /// How often connecting is tried; at least 1.
     pub connect_attempts: u32,
+    /// Whether clusters that balance by hash take that of the client's address; otherwise they choose at random.
+    pub hash_source_ip: bool,
     /// Logs, once a connection.
     pub access_logs: Vec<Arc<AccessLog>>,
     /// Istio's TCP metrics.
@@ -128,8 +130,9 @@ async fn connect(downstream: &Rc<Downstream>, proxy: &TcpProxy, outcome: &mut Ou
         return None;
     };
     outcome.cluster = Some(Arc::clone(&cluster));
+    let hash = proxy.hash_source_ip.then(|| upstream::balance::source_hash(downstream.peer.ip()));
     for attempt in 1..=proxy.connect_attempts {
-        let error = match upstream::connect(worker, &cluster, downstream).await {
+        let error = match upstream::connect(worker, &cluster, downstream, hash).await {
             Ok(connection) => {
                 outcome.flags = ResponseFlags::NONE;
                 return Some(connection);

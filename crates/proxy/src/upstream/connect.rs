@@ -121,20 +121,19 @@ pub(super) struct TlsAsk<'a> {
 }
 
 /// Connects to one host of `cluster` for a TCP proxy: one choice, one attempt (the TCP proxy counts
-/// its own attempts). Outcome goes into the host's outlier data.
+/// its own attempts), by `hash` where the cluster balances by one. Outcome goes into the host's outlier
+/// data.
 pub async fn connect(
     worker: &Rc<Worker>,
     cluster: &Arc<Cluster>,
     downstream: &Downstream,
+    hash: Option<u64>,
 ) -> Result<Connection, ConnectError> {
     let host = match &cluster.settings().discovery {
         Discovery::OriginalDestination(_) => cluster
             .original_destination(downstream, None)
             .map(|address| worker.pools.original(cluster, address)),
-        _ => {
-            let hash = super::balance::stable_hash(downstream.peer.ip().to_string().as_bytes());
-            cluster.pick(worker.index, PickContext { hash: Some(hash), ..PickContext::default() })
-        }
+        _ => cluster.pick(worker.index, PickContext { hash, ..PickContext::default() }),
     };
     let host = host.ok_or_else(|| ConnectError::NoHealthyHost(Arc::clone(cluster.name())))?;
     let permit = Permit::take(cluster, Resource::Connections).ok_or_else(|| {

@@ -8,10 +8,10 @@ use super::cluster::Cluster;
 use super::deployment::{Rounding, fnv1a, resolve, safe_letters};
 use super::pod_writes::{create_pod, delete_pod};
 use super::pods::{
-    Availability, PodName, availability, controller_of, from_template, is_controlled_by, is_finished,
-    is_ready,
+    Availability, PodName, availability, from_template, is_controlled_by, is_finished, is_ready,
 };
 use super::queue::{ControllerError, Next, WorkQueue};
+use super::watch::{queue_changed, queue_owners};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -24,23 +24,8 @@ const REVISION: &str = "controller-revision-hash";
 /// Watches what DaemonSets depend on and brings each to its wanted state, for ever.
 pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> {
     let queue = WorkQueue::default();
-    let sets = queue.clone();
-    cluster.daemon_sets.on_change(move |change: &Change<'_, DaemonSet>| {
-        for set in change.before.into_iter().chain(change.after) {
-            sets.add(ObjectKey::of(&set.metadata));
-        }
-    });
-    let pods = queue.clone();
-    cluster.pods.on_change(move |change: &Change<'_, Pod>| {
-        for pod in change.before.into_iter().chain(change.after) {
-            if let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == "DaemonSet") {
-                pods.add(ObjectKey::new(
-                    pod.metadata.namespace.clone().unwrap_or_default(),
-                    owner.name.clone(),
-                ));
-            }
-        }
-    });
+    queue_changed(&cluster.daemon_sets, &queue);
+    queue_owners(&cluster.pods, "DaemonSet", &queue);
     let (nodes, known_sets) = (queue.clone(), cluster.daemon_sets.clone());
     cluster.nodes.on_change(move |change: &Change<'_, Node>| {
         let labels = |node: Option<&Node>| node.map(|node| node.metadata.labels.clone());

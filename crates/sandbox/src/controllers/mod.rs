@@ -17,6 +17,7 @@ mod pods;
 mod queue;
 mod replica_set;
 mod stateful_set;
+mod watch;
 
 pub use cache::{Cache, Cached, Change, ObjectKey};
 pub use cluster::Cluster;

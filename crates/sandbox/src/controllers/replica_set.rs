@@ -8,6 +8,7 @@ use super::pods::{
     is_controlled_by, is_ready, sort_for_deletion,
 };
 use super::queue::{ControllerError, Next, WorkQueue};
+use super::watch::queue_changed;
 use crate::events::Severity;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -23,12 +24,7 @@ const CONTROLLER: &str = "replicaset-controller";
 /// Watches what ReplicaSets depend on and brings each to its wanted state, for ever.
 pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> {
     let queue = WorkQueue::default();
-    let sets = queue.clone();
-    cluster.replica_sets.on_change(move |change: &Change<'_, ReplicaSet>| {
-        for set in change.before.into_iter().chain(change.after) {
-            sets.add(ObjectKey::of(&set.metadata));
-        }
-    });
+    queue_changed(&cluster.replica_sets, &queue);
     let pods = queue.clone();
     let known_sets = cluster.replica_sets.clone();
     cluster.pods.on_change(move |change: &Change<'_, Pod>| {

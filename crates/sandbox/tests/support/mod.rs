@@ -9,10 +9,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Config, Resource};
-use mizzen_apiserver::{
-    ApiServer, AsyncReadWrite, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError, NodeRuntime,
-    PodRef, RunningApiServer, ServerConfig,
-};
+use mizzen_apiserver::{ApiServer, NoNode, RunningApiServer, ServerConfig};
 use mizzen_sandbox::controllers::{
     self, ControllerContext, Controllers, Forward, Frontend, Publisher, ServiceTable,
 };
@@ -34,23 +31,6 @@ use tokio_stream::StreamExt;
 
 /// A test that waits longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// No pod really runs, so nothing can be asked of the node.
-struct NoNode;
-
-impl NodeRuntime for NoNode {
-    fn logs(&self, _: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("logs")) })
-    }
-
-    fn exec(&self, _: ExecRequest) -> BoxFuture<'_, Result<ExecSession, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("exec")) })
-    }
-
-    fn connect(&self, _: PodRef, _: u16) -> BoxFuture<'_, Result<Box<dyn AsyncReadWrite>, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("connect")) })
-    }
-}
 
 /// Publishes on a free port whatever port is asked for, so that tests run side by side.
 struct AnyPort;

@@ -1,6 +1,7 @@
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
+use envoy_types::pb::envoy::r#type::v3::hash_policy::PolicySpecifier;
 
 use crate::{
     envoy::{self as e, hcm, listener as pb},
@@ -148,6 +149,30 @@ spec:
     let Some(ClusterSpecifier::WeightedClusters(weighted)) = proxy.cluster_specifier else { panic!() };
     let shares: Vec<_> = weighted.clusters.iter().map(|cluster| cluster.weight).collect();
     assert_eq!(shares, [90, 10]);
+}
+
+#[test]
+fn connections_are_hashed_by_address_and_by_nothing_that_only_requests_have() {
+    let policies = |hash: &str| {
+        let rule = format!(
+            "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: db}}
+spec: {{host: db, trafficPolicy: {{loadBalancer: {{consistentHash: {{{hash}}}}}}}}}
+"
+        );
+        let listener = listener(&shop_with(&rule).snapshot(), &sidecar("payments"), "10.96.0.22_80");
+        filter::<TcpProxy>(&listener.filter_chains[0], "envoy.filters.network.tcp_proxy").unwrap().hash_policy
+    };
+    let by_address = policies("useSourceIp: true");
+    assert!(matches!(by_address[0].policy_specifier, Some(PolicySpecifier::SourceIp(_))), "{by_address:?}");
+    // As in Istio: the cluster's ring stays, and each connection takes a place of it at random.
+    for hash in
+        ["httpHeaderName: x-user", "httpCookie: {name: user, ttl: 0s}", "httpQueryParameterName: user"]
+    {
+        assert!(policies(hash).is_empty(), "{hash}");
+    }
 }
 
 // === inbound ===

@@ -4,6 +4,7 @@
 //! expressions in which everything but the wildcard is escaped. What cannot be expressed never widens what
 //! is allowed: such a rule never allows, and always denies.
 
+mod join;
 mod value;
 
 use envoy_types::pb::envoy::extensions::filters::{
@@ -14,6 +15,7 @@ use mizzen_api::security::{
 };
 use mizzen_model::Declared;
 
+use self::join::{all_of, demand, permission};
 use self::value::{
     destination_address, direct_address, header, header_principal, host, identity, namespace, path, port,
     remote_address, service_account, text_matcher, trust_domain,
@@ -162,7 +164,7 @@ impl Compiler<'_> {
         for condition in when {
             all.extend(self.principal_condition(condition).ok()?);
         }
-        Some(and_principals(all))
+        Some(all_of(all))
     }
 
     fn all_permissions(
@@ -174,7 +176,7 @@ impl Compiler<'_> {
         for condition in when {
             all.extend(self.permission_condition(condition).ok()?);
         }
-        Some(and_permissions(all))
+        Some(all_of(all))
     }
 
     /// What is to be done about a field of HTTP on a plain connection: an ALLOW rule never matches, a DENY
@@ -189,17 +191,15 @@ impl Compiler<'_> {
     fn source(&self, source: &Source) -> Result<Vec<Principal>, Unseen> {
         let mut all = Vec::new();
         let domains = self.trust_domains();
-        principals(&mut all, &source.principals, &source.not_principals, |text| identity(text, &domains));
-        principals(&mut all, &source.namespaces, &source.not_namespaces, |text| vec![namespace(text)]);
+        demand(&mut all, &source.principals, &source.not_principals, |text| identity(text, &domains));
+        demand(&mut all, &source.namespaces, &source.not_namespaces, |text| vec![namespace(text)]);
         let account = |text: &str| vec![service_account(text, self.namespace)];
-        principals(&mut all, &source.service_accounts, &source.not_service_accounts, account);
-        principals(&mut all, &source.trust_domains, &source.not_trust_domains, |text| {
-            vec![trust_domain(text)]
-        });
-        principals(&mut all, &source.ip_blocks, &source.not_ip_blocks, direct_address);
+        demand(&mut all, &source.service_accounts, &source.not_service_accounts, account);
+        demand(&mut all, &source.trust_domains, &source.not_trust_domains, |text| vec![trust_domain(text)]);
+        demand(&mut all, &source.ip_blocks, &source.not_ip_blocks, direct_address);
         match self.layer {
             Layer::Http => {
-                principals(&mut all, &source.remote_ip_blocks, &source.not_remote_ip_blocks, |text| {
+                demand(&mut all, &source.remote_ip_blocks, &source.not_remote_ip_blocks, |text| {
                     remote_address(text)
                 });
             }
@@ -221,7 +221,7 @@ impl Compiler<'_> {
 
     fn operation(&self, operation: &Operation) -> Result<Vec<Permission>, Unseen> {
         let mut all = Vec::new();
-        permissions(&mut all, &operation.ports, &operation.not_ports, port);
+        demand(&mut all, &operation.ports, &operation.not_ports, port);
         if self.layer == Layer::Tcp {
             for (values, not_values) in [
                 (&operation.hosts, &operation.not_hosts),
@@ -232,11 +232,9 @@ impl Compiler<'_> {
             }
             return Ok(all);
         }
-        permissions(&mut all, &operation.hosts, &operation.not_hosts, |text| vec![host(text)]);
-        permissions(&mut all, &operation.methods, &operation.not_methods, |text| {
-            vec![header(":method", text)]
-        });
-        permissions(&mut all, &operation.paths, &operation.not_paths, |text| vec![path(text)]);
+        demand(&mut all, &operation.hosts, &operation.not_hosts, |text| vec![host(text)]);
+        demand(&mut all, &operation.methods, &operation.not_methods, |text| vec![header(":method", text)]);
+        demand(&mut all, &operation.paths, &operation.not_paths, |text| vec![path(text)]);
         Ok(all)
     }
 
@@ -247,20 +245,20 @@ impl Compiler<'_> {
         let mut all = Vec::new();
         let domains = self.trust_domains();
         match condition.key.as_str() {
-            "source.ip" => principals(&mut all, values, not_values, direct_address),
+            "source.ip" => demand(&mut all, values, not_values, direct_address),
             "remote.ip" if self.layer == Layer::Http => {
-                principals(&mut all, values, not_values, remote_address);
+                demand(&mut all, values, not_values, remote_address);
             }
-            "source.namespace" => principals(&mut all, values, not_values, |text| vec![namespace(text)]),
-            "source.principal" => principals(&mut all, values, not_values, |text| identity(text, &domains)),
+            "source.namespace" => demand(&mut all, values, not_values, |text| vec![namespace(text)]),
+            "source.principal" => demand(&mut all, values, not_values, |text| identity(text, &domains)),
             "source.serviceAccount" => {
-                principals(&mut all, values, not_values, |text| vec![service_account(text, self.namespace)]);
+                demand(&mut all, values, not_values, |text| vec![service_account(text, self.namespace)]);
             }
-            "source.trustDomain" => principals(&mut all, values, not_values, |text| vec![trust_domain(text)]),
+            "source.trustDomain" => demand(&mut all, values, not_values, |text| vec![trust_domain(text)]),
             "destination.ip" | "destination.port" | "connection.sni" => {}
             key => match header_name(key) {
                 Some(name) if self.layer == Layer::Http => {
-                    principals(&mut all, values, not_values, |text| vec![header_principal(name, text)]);
+                    demand(&mut all, values, not_values, |text| vec![header_principal(name, text)]);
                 }
                 _ => return self.unseen(values, not_values),
             },
@@ -272,9 +270,9 @@ impl Compiler<'_> {
         let (values, not_values) = (&condition.values, &condition.not_values);
         let mut all = Vec::new();
         match condition.key.as_str() {
-            "destination.ip" => permissions(&mut all, values, not_values, destination_address),
-            "destination.port" => permissions(&mut all, values, not_values, port),
-            "connection.sni" => permissions(&mut all, values, not_values, |text| {
+            "destination.ip" => demand(&mut all, values, not_values, destination_address),
+            "destination.port" => demand(&mut all, values, not_values, port),
+            "connection.sni" => demand(&mut all, values, not_values, |text| {
                 vec![permission(pb::permission::Rule::RequestedServerName(text_matcher(text)))]
             }),
             _ => {}
@@ -286,75 +284,6 @@ impl Compiler<'_> {
 /// The header a condition's key names: `request.headers[x-token]`.
 fn header_name(key: &str) -> Option<&str> {
     key.strip_prefix("request.headers[")?.strip_suffix(']')
-}
-
-// === joining ===
-
-/// Any of `values`, and none of `not_values`. A value that means nothing matches nothing.
-fn principals(
-    all: &mut Vec<Principal>,
-    values: &[String],
-    not_values: &[String],
-    matcher: impl Fn(&str) -> Vec<Principal>,
-) {
-    let any = |values: &[String]| {
-        let ids: Vec<Principal> = values.iter().flat_map(|value| matcher(value)).collect();
-        if ids.is_empty() {
-            let anyone = principal(pb::principal::Identifier::Any(true));
-            return principal(pb::principal::Identifier::NotId(Box::new(anyone)));
-        }
-        principal(pb::principal::Identifier::OrIds(pb::principal::Set { ids }))
-    };
-    if !values.is_empty() {
-        all.push(any(values));
-    }
-    if !not_values.is_empty() {
-        all.push(principal(pb::principal::Identifier::NotId(Box::new(any(not_values)))));
-    }
-}
-
-fn permissions(
-    all: &mut Vec<Permission>,
-    values: &[String],
-    not_values: &[String],
-    matcher: impl Fn(&str) -> Vec<Permission>,
-) {
-    let any = |values: &[String]| {
-        let rules: Vec<Permission> = values.iter().flat_map(|value| matcher(value)).collect();
-        if rules.is_empty() {
-            let anything = permission(pb::permission::Rule::Any(true));
-            return permission(pb::permission::Rule::NotRule(Box::new(anything)));
-        }
-        permission(pb::permission::Rule::OrRules(pb::permission::Set { rules }))
-    };
-    if !values.is_empty() {
-        all.push(any(values));
-    }
-    if !not_values.is_empty() {
-        all.push(permission(pb::permission::Rule::NotRule(Box::new(any(not_values)))));
-    }
-}
-
-fn and_principals(ids: Vec<Principal>) -> Principal {
-    match ids.is_empty() {
-        true => principal(pb::principal::Identifier::Any(true)),
-        false => principal(pb::principal::Identifier::AndIds(pb::principal::Set { ids })),
-    }
-}
-
-fn and_permissions(rules: Vec<Permission>) -> Permission {
-    match rules.is_empty() {
-        true => permission(pb::permission::Rule::Any(true)),
-        false => permission(pb::permission::Rule::AndRules(pb::permission::Set { rules })),
-    }
-}
-
-fn principal(identifier: pb::principal::Identifier) -> Principal {
-    Principal { identifier: Some(identifier) }
-}
-
-fn permission(rule: pb::permission::Rule) -> Permission {
-    Permission { rule: Some(rule) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Single values of policies as matchers.
 
-use super::{Permission, Principal, permission, principal};
+use super::join::{permission, principal};
+use super::{Permission, Principal};
 use crate::envoy::{self as e, matcher, rbac as pb, route};
 
 /// A text as policies write it: exact, `prefix*`, `*suffix`, or `*` for any that is there.

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::{
 };
 use mizzen_api::networking::{
     ConsistentHash, CorsPolicy, Destination, HeaderChanges, HeaderOperations, HttpDirectResponse, HttpFault,
-    HttpRedirect, HttpRoute, HttpRouteDestination, RedirectPort, UnmatchedPreflights,
+    HttpRedirect, HttpRoute, HttpRouteDestination, RedirectPort, UnmatchedPreflights, grpc_status,
 };
 use mizzen_model::{Host, Service};
 
@@ -357,7 +357,7 @@ fn fault_settings(fault: &HttpFault) -> PbFault {
     let abort = fault.abort.as_ref().and_then(|abort| {
         let kind = match (abort.http_status, abort.grpc_status.as_deref()) {
             (Some(status), _) => fault_abort::ErrorType::HttpStatus(status),
-            (None, Some(status)) => fault_abort::ErrorType::GrpcStatus(grpc_code(status)?),
+            (None, Some(status)) => fault_abort::ErrorType::GrpcStatus(grpc_status(status)?),
             (None, None) => return None,
         };
         let percent = abort.percentage.as_ref().map(|percentage| percentage.value).unwrap_or_default();
@@ -368,30 +368,6 @@ fn fault_settings(fault: &HttpFault) -> PbFault {
         })
     });
     PbFault { delay, abort, ..Default::default() }
-}
-
-/// The number of a gRPC status. Source: gRPC, `doc/statuscodes.md`.
-fn grpc_code(name: &str) -> Option<u32> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)).and_then(|code| u32::try_from(code).ok())
 }
 
 fn cors_settings(cors: &CorsPolicy) -> PbCors {

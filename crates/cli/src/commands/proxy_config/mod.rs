@@ -27,7 +27,10 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Resource {
     /// Clusters: the services a proxy can call
-    #[command(name = "cluster", visible_aliases = ["clusters", "c"])]
+    #[command(
+        name = "cluster", visible_aliases = ["clusters", "c"],
+        after_help = "Examples:\n  mizzen proxy-config clusters deploy/storefront.shop --fqdn payments.shop.svc.cluster.local"
+    )]
     Cluster {
         #[command(flatten)]
         target: Target,
@@ -35,7 +38,10 @@ enum Resource {
         filter: clusters::Filter,
     },
     /// Listeners: where a proxy accepts connections
-    #[command(name = "listener", visible_aliases = ["listeners", "l"])]
+    #[command(
+        name = "listener", visible_aliases = ["listeners", "l"],
+        after_help = "Examples:\n  mizzen proxy-config listeners payments-v1-abc --port 15006"
+    )]
     Listener {
         #[command(flatten)]
         target: Target,
@@ -43,7 +49,10 @@ enum Resource {
         filter: listeners::Filter,
     },
     /// Routes: where requests go
-    #[command(name = "route", visible_aliases = ["routes", "r"])]
+    #[command(
+        name = "route", visible_aliases = ["routes", "r"],
+        after_help = "Examples:\n  mizzen proxy-config routes payments-v1-abc --name 80 -o json"
+    )]
     Route {
         #[command(flatten)]
         target: Target,
@@ -51,7 +60,10 @@ enum Resource {
         filter: routes::Filter,
     },
     /// Endpoints: the addresses behind the clusters
-    #[command(name = "endpoint", visible_aliases = ["endpoints", "ep"])]
+    #[command(
+        name = "endpoint", visible_aliases = ["endpoints", "ep"],
+        after_help = "Examples:\n  mizzen proxy-config endpoints payments-v1-abc --status healthy"
+    )]
     Endpoint {
         #[command(flatten)]
         target: Target,
@@ -59,19 +71,30 @@ enum Resource {
         filter: endpoints::Filter,
     },
     /// Secrets: certificates and trust bundles in use
-    #[command(name = "secret", visible_aliases = ["secrets", "s"])]
+    #[command(
+        name = "secret", visible_aliases = ["secrets", "s"],
+        after_help = "Examples:\n  mizzen proxy-config secret payments-v1-abc"
+    )]
     Secret {
         #[command(flatten)]
         target: Target,
     },
     /// Bootstrap: what the proxy was started with
-    #[command(name = "bootstrap", visible_alias = "b")]
+    #[command(
+        name = "bootstrap",
+        visible_alias = "b",
+        after_help = "Examples:\n  mizzen proxy-config bootstrap payments-v1-abc -o yaml"
+    )]
     Bootstrap {
         #[command(flatten)]
         target: Target,
     },
     /// Log levels of the proxy; --level changes them
-    #[command(name = "log", visible_alias = "o")]
+    #[command(
+        name = "log",
+        visible_alias = "o",
+        after_help = "Examples:\n  mizzen proxy-config log payments-v1-abc --level debug"
+    )]
     Log {
         #[command(flatten)]
         target: Target,
@@ -83,7 +106,11 @@ enum Resource {
         reset: bool,
     },
     /// All of the above
-    #[command(name = "all", visible_alias = "a")]
+    #[command(
+        name = "all",
+        visible_alias = "a",
+        after_help = "Examples:\n  mizzen proxy-config all istio-ingressgateway-6d9-abcde.istio-system -o json"
+    )]
     All {
         #[command(flatten)]
         target: Target,

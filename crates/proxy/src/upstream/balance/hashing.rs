@@ -1,5 +1,7 @@
 //! Consistent hashing: the ring and Maglev's table.
 
+use std::net::IpAddr;
+
 /// A hash that is the same in every process and release: FNV-1a with a final mix, since FNV alone
 /// spreads short keys badly over the high bits.
 pub fn stable_hash(bytes: &[u8]) -> u64 {
@@ -7,6 +9,11 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     mix(hash)
+}
+
+/// The hash of a client's address, the same however the address is written.
+pub fn source_hash(address: IpAddr) -> u64 {
+    stable_hash(address.to_canonical().to_string().as_bytes())
 }
 
 /// The finaliser of SplitMix64.

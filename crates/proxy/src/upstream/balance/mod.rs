@@ -7,7 +7,7 @@
 mod hashing;
 mod picture;
 
-pub use hashing::stable_hash;
+pub use hashing::{source_hash, stable_hash};
 pub use picture::{Balance, Group, Level, Sharing, priority_loads};
 
 use super::Host;

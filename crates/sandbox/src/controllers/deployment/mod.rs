@@ -8,10 +8,11 @@ mod status;
 pub use plan::{Rounding, resolve};
 pub use revision::{fnv1a, safe_letters};
 
-use super::cache::{Change, ObjectKey};
+use super::cache::ObjectKey;
 use super::cluster::Cluster;
 use super::pods::{LabelMatch, controller_of, is_controlled_by, is_finished};
 use super::queue::{ControllerError, Next, WorkQueue};
+use super::watch::{queue_changed, queue_owners};
 use crate::events::Severity;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
@@ -26,23 +27,8 @@ const CONTROLLER: &str = "deployment-controller";
 /// Watches what Deployments depend on and brings each to its wanted state, for ever.
 pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> {
     let queue = WorkQueue::default();
-    let deployments = queue.clone();
-    cluster.deployments.on_change(move |change: &Change<'_, Deployment>| {
-        for deployment in change.before.into_iter().chain(change.after) {
-            deployments.add(ObjectKey::of(&deployment.metadata));
-        }
-    });
-    let sets = queue.clone();
-    cluster.replica_sets.on_change(move |change: &Change<'_, ReplicaSet>| {
-        for set in change.before.into_iter().chain(change.after) {
-            if let Some(owner) = controller_of(&set.metadata).filter(|owner| owner.kind == "Deployment") {
-                sets.add(ObjectKey::new(
-                    set.metadata.namespace.clone().unwrap_or_default(),
-                    owner.name.clone(),
-                ));
-            }
-        }
-    });
+    queue_changed(&cluster.deployments, &queue);
+    queue_owners(&cluster.replica_sets, "Deployment", &queue);
     let cluster = cluster.clone();
     async move { queue.work(CONTROLLER, |key| reconcile(cluster.clone(), key)).await }
 }

@@ -8,6 +8,7 @@ use super::cache::{Change, ObjectKey};
 use super::cluster::Cluster;
 use super::pods::LabelMatch;
 use super::queue::{ControllerError, Next, WorkQueue};
+use super::watch::queue_changed;
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
@@ -23,12 +24,8 @@ const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 /// Watches what the slices depend on and keeps them right, for ever.
 pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> {
     let queue = WorkQueue::default();
-    let services = queue.clone();
-    cluster.services.on_change(move |change: &Change<'_, Service>| {
-        for service in change.before.into_iter().chain(change.after) {
-            services.add(ObjectKey::of(&service.metadata));
-        }
-    });
+    queue_changed(&cluster.services, &queue);
+    queue_changed(&cluster.endpoints, &queue);
     let (pods, known_services) = (queue.clone(), cluster.services.clone());
     cluster.pods.on_change(move |change: &Change<'_, Pod>| {
         for pod in change.before.into_iter().chain(change.after) {
@@ -38,12 +35,6 @@ pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> 
                     pods.add(ObjectKey::of(&service.metadata));
                 }
             }
-        }
-    });
-    let endpoints = queue.clone();
-    cluster.endpoints.on_change(move |change: &Change<'_, Endpoints>| {
-        for object in change.before.into_iter().chain(change.after) {
-            endpoints.add(ObjectKey::of(&object.metadata));
         }
     });
     let slices = queue.clone();

@@ -2,11 +2,12 @@
 
 mod plan;
 
-use super::cache::{Change, ObjectKey};
+use super::cache::ObjectKey;
 use super::cluster::Cluster;
 use super::pod_writes::{create_pod, delete_pod};
-use super::pods::{PodName, controller_of, from_template, is_controlled_by};
+use super::pods::{PodName, from_template, is_controlled_by};
 use super::queue::{ControllerError, Next, WorkQueue};
+use super::watch::{queue_changed, queue_owners};
 use crate::events::Severity;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
@@ -20,23 +21,8 @@ const CONTROLLER: &str = "job-controller";
 /// Watches what Jobs depend on and brings each to its end, for ever.
 pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> {
     let queue = WorkQueue::default();
-    let jobs = queue.clone();
-    cluster.jobs.on_change(move |change: &Change<'_, Job>| {
-        for job in change.before.into_iter().chain(change.after) {
-            jobs.add(ObjectKey::of(&job.metadata));
-        }
-    });
-    let pods = queue.clone();
-    cluster.pods.on_change(move |change: &Change<'_, Pod>| {
-        for pod in change.before.into_iter().chain(change.after) {
-            if let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job") {
-                pods.add(ObjectKey::new(
-                    pod.metadata.namespace.clone().unwrap_or_default(),
-                    owner.name.clone(),
-                ));
-            }
-        }
-    });
+    queue_changed(&cluster.jobs, &queue);
+    queue_owners(&cluster.pods, "Job", &queue);
     let cluster = cluster.clone();
     async move { queue.work(CONTROLLER, |key| reconcile(cluster.clone(), key)).await }
 }

@@ -6,15 +6,15 @@
 
 mod plan;
 
-use super::cache::{Change, ObjectKey};
+use super::cache::ObjectKey;
 use super::cluster::Cluster;
 use super::deployment::{fnv1a, safe_letters};
 use super::pod_writes::{create_pod, delete_pod};
 use super::pods::{
-    Availability, PodName, availability, controller_of, from_template, is_controlled_by, is_finished,
-    is_ready,
+    Availability, PodName, availability, from_template, is_controlled_by, is_finished, is_ready,
 };
 use super::queue::{ControllerError, Next, WorkQueue};
+use super::watch::{queue_changed, queue_owners};
 use crate::events::Severity;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetStatus};
@@ -29,23 +29,8 @@ const REVISION: &str = "controller-revision-hash";
 /// Watches what StatefulSets depend on and brings each to its wanted state, for ever.
 pub fn start(cluster: &Arc<Cluster>) -> impl Future<Output = ()> + Send + use<> {
     let queue = WorkQueue::default();
-    let sets = queue.clone();
-    cluster.stateful_sets.on_change(move |change: &Change<'_, StatefulSet>| {
-        for set in change.before.into_iter().chain(change.after) {
-            sets.add(ObjectKey::of(&set.metadata));
-        }
-    });
-    let pods = queue.clone();
-    cluster.pods.on_change(move |change: &Change<'_, Pod>| {
-        for pod in change.before.into_iter().chain(change.after) {
-            if let Some(owner) = controller_of(&pod.metadata).filter(|owner| owner.kind == "StatefulSet") {
-                pods.add(ObjectKey::new(
-                    pod.metadata.namespace.clone().unwrap_or_default(),
-                    owner.name.clone(),
-                ));
-            }
-        }
-    });
+    queue_changed(&cluster.stateful_sets, &queue);
+    queue_owners(&cluster.pods, "StatefulSet", &queue);
     let cluster = cluster.clone();
     async move { queue.work(CONTROLLER, |key| reconcile(cluster.clone(), key)).await }
 }

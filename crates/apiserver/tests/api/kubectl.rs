@@ -1,8 +1,6 @@
 //! What kubectl does, unmodified, against the server.
 
-mod support;
-
-use support::{has_kubectl, start};
+use crate::support::{has_kubectl, start};
 
 const DEPLOYMENT: &str = "
 apiVersion: apps/v1

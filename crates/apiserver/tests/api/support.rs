@@ -1,5 +1,4 @@
 //! A server on loopback with a fake node, and kubectl to drive it.
-#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

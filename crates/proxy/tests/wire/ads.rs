@@ -1,9 +1,7 @@
 //! Configuration over ADS: warming, live change, refusal, reconnection.
 
-mod common;
-
-use common::control_plane::ControlPlane;
-use common::*;
+use crate::common::control_plane::ControlPlane;
+use crate::common::*;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

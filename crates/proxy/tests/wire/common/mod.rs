@@ -1,5 +1,4 @@
 //! What the integration tests share: certificates, an echo server, bootstraps.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod control_plane;
 

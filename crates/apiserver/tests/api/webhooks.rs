@@ -1,10 +1,9 @@
 //! Admission webhooks, asked over TLS at the endpoints of their Service.
 
-mod support;
-
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::support::{Cluster, start};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Full};
@@ -20,7 +19,6 @@ use kube::api::{Api, DeleteParams, PostParams};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use support::{Cluster, start};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 

@@ -5,6 +5,7 @@ fn diagnostic(kind: &str, namespace: &str, name: &str) -> Diagnostic {
     Diagnostic {
         code: code::NAMESPACE_NOT_INJECTED,
         resource: ResourceName { kind: kind.into(), name: name.into(), namespace: namespace.into() },
+        cluster: None,
         place: None,
         path: String::new(),
         message: String::new(),

@@ -1,14 +1,12 @@
 //! What `kube` does against the server.
 
-mod support;
-
+use crate::support::{start, start_in};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use kube::api::{Api, AttachParams, DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
-use support::{start, start_in};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn config_map(name: &str, value: &str) -> ConfigMap {

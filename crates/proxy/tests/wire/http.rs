@@ -1,10 +1,8 @@
 //! The HTTP path end to end between two sidecars: interception's listeners without the kernel's part
 //! of it, routes over RDS, mutual TLS with HTTP/2 between the proxies.
 
-mod common;
-
-use common::control_plane::ControlPlane;
-use common::*;
+use crate::common::control_plane::ControlPlane;
+use crate::common::*;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,10 +1,8 @@
 //! What the HTTP path does when things go wrong, and what it tells others meanwhile: circuit breakers,
 //! ejection, dead connections, faults, copies, traces.
 
-mod common;
-
+use crate::common::*;
 use bytes::Bytes;
-use common::*;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mizzen_proxy::ProxyHandle;

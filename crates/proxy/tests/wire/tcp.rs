@@ -1,8 +1,6 @@
 //! The TCP path end to end, with real sockets and real TLS.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -188,4 +186,56 @@ async fn what_is_not_honoured_is_refused_by_name() {
         error.to_string(),
         "bootstrap: static_resources.listeners[0] (x).freebind: this setting is not supported by this proxy"
     );
+}
+
+/// A listener in front of three servers of which a ring of hashes chooses.
+async fn ring(hash_policy: Value) -> mizzen_proxy::ProxyHandle {
+    let mut endpoints = Vec::new();
+    for name in ["a", "b", "c"] {
+        endpoints.push(json!({ "endpoint": { "address": socket(echo(name).await) } }));
+    }
+    let cluster = json!({
+        "name": "ring", "type": "STATIC", "connect_timeout": "1s", "lb_policy": "RING_HASH",
+        "load_assignment": { "cluster_name": "ring", "endpoints": [{ "lb_endpoints": endpoints }] }
+    });
+    let mut filter = tcp_proxy("ring");
+    filter["typed_config"]["hash_policy"] = hash_policy;
+    let listener =
+        json!({ "name": "plain", "address": anywhere(), "filter_chains": [{ "filters": [filter] }] });
+    let proxy = start(&bootstrap(json!([listener]), json!([cluster])), None);
+    proxy.ready().await;
+    proxy
+}
+
+/// Which server a client of the loopback's address `127.0.0.NUMBER` gets.
+async fn server_of(proxy: &mizzen_proxy::ProxyHandle, number: u8) -> String {
+    let client = tokio::net::TcpSocket::new_v4().expect("socket");
+    client.bind(SocketAddr::from(([127, 0, 0, number], 0))).expect("an address of the loopback");
+    let stream = client.connect(proxy.listener_addresses("plain")[0]).await.expect("connect");
+    talk(stream, "").await.expect("answer")
+}
+
+#[tokio::test]
+async fn a_client_stays_with_its_server_where_connections_are_hashed_by_address() {
+    let proxy = ring(json!([{ "source_ip": {} }])).await;
+    let mut servers = std::collections::BTreeSet::new();
+    for number in 2..34 {
+        let first = server_of(&proxy, number).await;
+        for _ in 0..4 {
+            assert_eq!(server_of(&proxy, number).await, first);
+        }
+        servers.insert(first);
+    }
+    assert!(servers.len() > 1, "all clients were sent to {servers:?}");
+}
+
+#[tokio::test]
+async fn without_a_hash_a_client_gets_any_server() {
+    // A header or a cookie cannot be had of a connection: the ring is there, the hash is not.
+    let proxy = ring(json!([])).await;
+    let mut servers = std::collections::BTreeSet::new();
+    for _ in 0..64 {
+        servers.insert(server_of(&proxy, 2).await);
+    }
+    assert!(servers.len() > 1, "the client was always sent to {servers:?}");
 }
