@@ -17,6 +17,7 @@ mod cases {
     pub mod commands;
     pub mod fresh;
     pub mod ingress;
+    pub mod kubectl;
     pub mod service_entry;
     pub mod strict;
     pub mod survival;
@@ -26,7 +27,7 @@ mod cases {
 type Case = fn(&Mesh) -> anyhow::Result<()>;
 
 /// In the order of the sheet; each leaves the mesh fit for the next.
-const CASES: [(&str, Case); 17] = [
+const CASES: [(&str, Case); 18] = [
     ("a_fresh_mesh_has_its_ingress_gateway", cases::fresh::has_its_ingress_gateway),
     ("a_namespace_label_decides_about_sidecars", cases::fresh::label_decides_about_sidecars),
     ("ingress_over_tls_reaches_the_service_over_mtls", cases::ingress::reaches_the_service),
@@ -42,6 +43,7 @@ const CASES: [(&str, Case); 17] = [
     ("proxy_status_and_proxy_config_show_the_mesh", cases::commands::proxies),
     ("tls_check_and_analyze_explain_it", cases::commands::explain),
     ("dashboards_open_the_built_in_pages", cases::commands::dashboards),
+    ("every_kubectl_works", cases::kubectl::every_one_works),
     ("invalid_resources_are_refused_with_their_field", cases::bad_input::refused),
     ("traffic_goes_on_without_the_control_plane", cases::survival::without_control_plane),
 ];

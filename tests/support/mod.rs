@@ -1,6 +1,8 @@
 //! A mesh under test: started once for a rung of privileges, shared by its cases, taken down by
 //! the last.
 
+pub mod kubectl;
+
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use std::io::Write as _;
@@ -195,7 +197,7 @@ impl Mesh {
         self.folder.path()
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("state/kubeconfig")
     }
 
@@ -339,7 +341,8 @@ pub fn checked(command: &mut Command) -> anyhow::Result<String> {
     succeeded(command, &output)
 }
 
-fn with_input(mut command: Command, input: &str) -> anyhow::Result<String> {
+/// Runs a command that must succeed with something to read; its standard output.
+pub fn with_input(mut command: Command, input: &str) -> anyhow::Result<String> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     child.stdin.take().context("no standard input")?.write_all(input.as_bytes())?;
     let output = child.wait_with_output()?;

@@ -25,6 +25,7 @@ mod resources;
 mod schema;
 mod selector;
 mod server;
+mod spdy;
 mod state;
 mod store;
 mod subresources;

@@ -1,10 +1,12 @@
 //! Paths under an object that are not the object: scale, tokens, evictions, and the streams to a node.
 
 mod options;
+mod port_forward;
 pub(crate) mod reviews;
 mod scale;
 mod small;
 mod streams;
+mod upgrade;
 mod websocket;
 
 use std::sync::Arc;

@@ -4,18 +4,28 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
-use http::Method;
+use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use serde_json::Value;
 
-use super::{options, websocket};
+use super::{options, port_forward, upgrade, websocket};
 use crate::admission::{self, Review};
 use crate::api::Api;
 use crate::error::ApiError;
 use crate::http::response::{self, Answer};
 use crate::http::service::Call;
-use crate::node::{AttachRequest, ByteStream, ExecRequest, NodeError};
+use crate::node::{AttachRequest, ByteStream, ExecRequest, NodeError, PodRef};
+
+const SPDY: &str = "SPDY/3.1";
+const PORT_FORWARD: &str = "portforward.k8s.io";
+/// SPDY's bytes inside a websocket: kubectl from 1.31 on.
+const TUNNELLED: &str = "SPDY/3.1+portforward.k8s.io";
+/// What ports are forwarded over in a websocket, preferred first.
+const PORT_FORWARD_PROTOCOLS: [&str; 3] = [TUNNELLED, "v4.channel.k8s.io", PORT_FORWARD];
+/// Kubernetes' header for what is spoken inside SPDY.
+const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 
 /// Answers of the node that failed, as a kubelet answers them.
 pub(super) fn node_failure(error: &NodeError) -> ApiError {
@@ -132,15 +142,41 @@ pub(super) async fn forward(
         })?);
     }
     admit(api, call).await?;
+    let node = api.node.clone();
     if call.method != Method::GET {
-        return Err(ApiError::bad_request(
-            "port-forward is served over a websocket (v4.channel.k8s.io), not over SPDY as kubectl speaks it: use a client that does, such as kube",
-        ));
+        return forward_over_spdy(api, parts, incoming, pod);
     }
-    let upgrade = websocket::upgrade(parts, incoming, &["v4.channel.k8s.io", "portforward.k8s.io"])?;
+    let upgrade = websocket::upgrade(parts, incoming, &PORT_FORWARD_PROTOCOLS)?;
+    if upgrade.protocol == TUNNELLED {
+        return Ok(upgrade.accept(api.stopping.clone(), move |socket| async move {
+            let (reader, writer) = websocket::tunnel::open(socket);
+            port_forward::serve(reader, writer, node, pod).await;
+        }));
+    }
     if ports.is_empty() {
         return Err(ApiError::bad_request("query parameter \"ports\" is required"));
     }
-    let node = api.node.clone();
     Ok(upgrade.accept(api.stopping.clone(), move |socket| websocket::ports::relay(socket, node, pod, ports)))
+}
+
+/// How kubectl up to 1.30, and newer ones behind proxies that break websockets, forward ports.
+fn forward_over_spdy(api: &Api, parts: &Parts, incoming: Incoming, pod: PodRef) -> Result<Answer, ApiError> {
+    if !upgrade::wants(parts, SPDY) {
+        return Err(ApiError::bad_request("Upgrade request required: ports are forwarded over SPDY/3.1"));
+    }
+    let offered = upgrade::header(parts, STREAM_PROTOCOL);
+    if !offered.split(',').any(|protocol| protocol.trim() == PORT_FORWARD) {
+        return Err(ApiError::bad_request(format!(
+            "none of the protocols {offered:?} in X-Stream-Protocol-Version is known: {PORT_FORWARD} is"
+        )));
+    }
+    let on_upgrade = hyper::upgrade::on(Request::from_parts(parts.clone(), incoming));
+    let node = api.node.clone();
+    upgrade::serve_upgraded(on_upgrade, api.stopping.clone(), |connection| async move {
+        let (reader, writer) = tokio::io::split(connection);
+        port_forward::serve(reader, writer, node, pod).await;
+    });
+    let mut answer = upgrade::switching(SPDY);
+    answer.headers_mut().insert(STREAM_PROTOCOL, HeaderValue::from_static(PORT_FORWARD));
+    Ok(answer)
 }

@@ -1,6 +1,6 @@
 //! A server on loopback with a fake node, and kubectl to drive it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -8,10 +8,16 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use mizzen_apiserver::{
-    ApiServer, AsyncReadWrite, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError, NodeRuntime,
-    PodRef, RunningApiServer, ServerConfig,
+    ApiServer, AsyncReadWrite, AttachRequest, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError,
+    NodeRuntime, PodRef, RunningApiServer, ServerConfig,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+#[path = "../../../../tests/support/kubectl.rs"]
+pub mod kubectl;
+
+/// Where nothing listens in the pods of the fake node.
+pub const REFUSED_PORT: u16 = 81;
 
 /// A node whose containers log two lines, whose commands echo, and whose ports answer with what they are sent.
 pub struct FakeNode;
@@ -60,8 +66,24 @@ impl NodeRuntime for FakeNode {
         })
     }
 
-    fn connect(&self, _: PodRef, port: u16) -> BoxFuture<'_, Result<Box<dyn AsyncReadWrite>, NodeError>> {
+    fn attach(&self, request: AttachRequest) -> BoxFuture<'_, Result<ExecSession, NodeError>> {
         Box::pin(async move {
+            Ok(ExecSession {
+                stdin: None,
+                stdout: Some(once(format!("attached to {}\n", request.container))),
+                stderr: None,
+                resize: None,
+                exit: Box::pin(async { Ok(0) }),
+            })
+        })
+    }
+
+    fn connect(&self, pod: PodRef, port: u16) -> BoxFuture<'_, Result<Box<dyn AsyncReadWrite>, NodeError>> {
+        Box::pin(async move {
+            if port == REFUSED_PORT {
+                let reason = "Connection refused".to_owned();
+                return Err(NodeError::CannotConnect { pod: pod.name, port, reason });
+            }
             let (near, mut far) = tokio::io::duplex(1024);
             tokio::spawn(async move {
                 let mut buffer = [0; 256];
@@ -84,6 +106,8 @@ pub struct Cluster {
     pub url: String,
     pub folder: tempfile::TempDir,
     pub kubeconfig: PathBuf,
+    /// What `kubectl` runs.
+    pub program: PathBuf,
 }
 
 pub async fn start() -> Cluster {
@@ -97,7 +121,7 @@ pub async fn start_in(folder: tempfile::TempDir) -> Cluster {
     let server = ApiServer::start(config).await.unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, server.kubeconfig(&url)).unwrap();
-    Cluster { server, url, folder, kubeconfig }
+    Cluster { server, url, folder, kubeconfig, program: "kubectl".into() }
 }
 
 impl Cluster {
@@ -109,6 +133,18 @@ impl Cluster {
         kube::Client::try_from(config).unwrap()
     }
 
+    /// kubectl with what it needs to find the server.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .arg("--cache-dir")
+            .arg(self.folder.path().join("cache"))
+            .args(arguments);
+        command
+    }
+
     pub async fn kubectl(&self, arguments: &[&str]) -> Run {
         self.kubectl_with_input(arguments, "").await
     }
@@ -117,14 +153,8 @@ impl Cluster {
     pub async fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> Run {
         let file = self.folder.path().join("input");
         std::fs::write(&file, input).unwrap();
-        let mut command = Command::new("kubectl");
-        command
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .arg("--cache-dir")
-            .arg(self.folder.path().join("cache"))
-            .args(arguments)
-            .stdin(std::fs::File::open(&file).unwrap());
+        let mut command = self.kubectl_command(arguments);
+        command.stdin(std::fs::File::open(&file).unwrap());
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         Run::new(arguments, output)
     }
@@ -172,9 +202,7 @@ impl Run {
 
 /// Whether kubectl is there; says so if not, because a test that is skipped must not look like one that passed.
 pub fn has_kubectl() -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|paths| {
-        std::env::split_paths(&paths).any(|folder| Path::new(&folder).join("kubectl").is_file())
-    });
+    let found = kubectl::on_path().is_some();
     if !found {
         println!("SKIPPED: kubectl is not on PATH (1 test counted as skipped)");
     }

@@ -13,6 +13,7 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::attach::{self, Main, Started};
 use super::context::{PodContext, PodPlace};
 use super::environment::{self, expand};
 use super::image::{self, Launch, Program};
@@ -67,6 +68,7 @@ struct Run {
     child: Child,
     group: Group,
     place: Place,
+    main: Main,
     log: Arc<Log>,
     copies: Vec<tokio::task::JoinHandle<()>>,
     since: Timestamp,
@@ -233,19 +235,11 @@ impl Runner {
         let name = &self.container.name;
         let restarts = self.context.state.lock().containers.get(name).map_or(0, |state| state.restarts);
         let log = Log::create(&self.context.log_folder(name), restarts)?;
-        let streams = Streams { stdin: Stdio::null(), stdout: Stdio::piped(), stderr: Stdio::piped() };
-        let mut child = process::start(&place, &launch.program, &launch.arguments, streams)
+        let Started { child, copies, main } = attach::start(place.clone(), launch, &self.container, &log)
             .map_err(|error| describe(&launch.program, &error))?;
         let group = Group::of(&child).ok_or_else(|| io::Error::other("the process ended at once"))?;
-        let mut copies = Vec::new();
-        if let Some(stdout) = child.stdout.take() {
-            copies.push(tokio::spawn(log.clone().copy("stdout", stdout)));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            copies.push(tokio::spawn(log.clone().copy("stderr", stderr)));
-        }
         let id = format!("mizzen://{}-{name}-{restarts}", self.context.uid);
-        Ok(Run { child, group, place, log, copies, since: Timestamp::now(), id })
+        Ok(Run { child, group, place, main, log, copies, since: Timestamp::now(), id })
     }
 
     fn began(&self, run: &Run) {
@@ -255,7 +249,7 @@ impl Runner {
             let logs = logs.entry(name.clone()).or_default();
             logs.previous = logs.current.replace(run.log.clone());
         }
-        context.running.lock().insert(name.clone(), (run.place.clone(), run.group));
+        context.running.lock().insert(name.clone(), (run.place.clone(), run.main.clone()));
         context.update(name, |state| {
             state.condition = Condition::Running { since: run.since };
             state.id = Some(run.id.clone());

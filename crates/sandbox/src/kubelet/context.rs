@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::access::{Access, Token};
+use super::attach::Main;
 use super::environment::Placed;
 use super::files::ClusterDns;
 use super::image::ImageMap;
 use super::logs::Log;
-use super::process::{Group, Place};
+use super::process::Place;
 use super::state::{Condition, ContainerState, PodState};
 use crate::events::{Recorder, Severity};
 
@@ -99,8 +100,8 @@ pub struct PodContext {
     pub changed: Notify,
     pub state: Mutex<PodState>,
     pub logs: Mutex<HashMap<String, Logs>>,
-    /// Containers that run now: where, and as which process group.
-    pub running: Mutex<HashMap<String, (Place, Group)>>,
+    /// Containers that run now: where, and how clients join them.
+    pub running: Mutex<HashMap<String, (Place, Main)>>,
     /// Service-account tokens by audience.
     pub tokens: Mutex<HashMap<String, Token>>,
 }

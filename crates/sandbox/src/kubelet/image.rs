@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 pub const COMMAND_ANNOTATION: &str = "sandbox.mizzen.dev/command";
 /// Images under this are this executable.
 const OWN_IMAGES: &str = "mizzen/";
+/// The built-in echo application.
+const ECHO_IMAGE: &str = "mizzen/echo";
 /// The name under which pods call this executable, whatever its path.
 const OWN_NAME: &str = "mizzen";
 /// Images under this are the programs of the machine that the container names itself.
@@ -89,13 +91,25 @@ pub fn launch(
     if let Some(line) = mapped {
         return shell(line, args);
     }
-    if image.starts_with(OWN_IMAGES) && !image.starts_with("mizzen/echo") {
+    if is_own(image) {
         return Launch::new(Program::Own, args.to_vec());
     }
     if let Some(program) = image.strip_prefix(HOST_IMAGES) {
         return Launch::new(Program::Host(repository(program).to_owned()), args.to_vec());
     }
+    // The echo application takes no arguments: as in images that have a default command and no entry point, those
+    // given name what is to run instead (`kubectl run -it x --image=mizzen/echo -- sh`).
+    if let Some((program, rest)) = args.split_first()
+        && image.starts_with(ECHO_IMAGE)
+    {
+        return Launch::new(named(program), rest.to_vec());
+    }
     echo(container, image)
+}
+
+/// Whether an image holds this executable for the mesh's own use.
+pub fn is_own(image: &str) -> bool {
+    image.starts_with(OWN_IMAGES) && !image.starts_with(ECHO_IMAGE)
 }
 
 fn annotated_command<'p>(pod: &'p Pod, container: &str) -> Option<&'p String> {
@@ -128,7 +142,7 @@ fn echo(container: &Container, image: &str) -> Launch {
             ("MIZZEN_ECHO_PORTS".to_owned(), ports),
             ("MIZZEN_ECHO_IMAGE".to_owned(), image.to_owned()),
         ],
-        stand_in: !image.starts_with("mizzen/echo"),
+        stand_in: !image.starts_with(ECHO_IMAGE),
     }
 }
 

@@ -7,16 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt as _, future};
 use jiff::Timestamp;
 use mizzen_apiserver::{ByteStream, LogRequest};
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+use super::attach;
 
 /// A file is set aside when it is this long; the one set aside before is then gone.
 const LONGEST_FILE: u64 = 10 << 20;
 /// A longer line is kept in parts, as kubelets do.
 const LONGEST_LINE: usize = 16 * 1024;
+/// Pieces of output that a client may be behind before it misses some.
+const LISTENED: usize = 1024;
 
 /// The log of one run of a container.
 #[derive(Debug)]
@@ -24,7 +31,12 @@ pub struct Log {
     path: PathBuf,
     file: Mutex<(File, u64)>,
     progress: watch::Sender<Progress>,
+    /// What is read, as it is read, for clients that attach; gone once the run has ended.
+    listeners: Mutex<Option<broadcast::Sender<Piece>>>,
 }
+
+/// A piece of a container's output.
+type Piece = (&'static str, Bytes);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
@@ -40,7 +52,8 @@ impl Log {
         let path = folder.join(format!("{run}.log"));
         let file = File::create(&path)?;
         let progress = watch::Sender::new(Progress::default());
-        Ok(Arc::new(Self { path, file: Mutex::new((file, 0)), progress }))
+        let listeners = Mutex::new(Some(broadcast::Sender::new(LISTENED)));
+        Ok(Arc::new(Self { path, file: Mutex::new((file, 0)), progress, listeners }))
     }
 
     /// Copies a container's stream until its end.
@@ -53,10 +66,12 @@ impl Log {
                 Ok(chunk) => match chunk.iter().position(|byte| *byte == b'\n') {
                     Some(end) => {
                         line.extend(chunk.get(..end).unwrap_or_default());
+                        self.tell(stream, chunk.get(..=end).unwrap_or_default());
                         (end + 1, true)
                     }
                     None => {
                         line.extend(chunk);
+                        self.tell(stream, chunk);
                         (chunk.len(), false)
                     }
                 },
@@ -70,6 +85,33 @@ impl Log {
         if !line.is_empty() {
             self.write(stream, true, &line);
         }
+    }
+
+    fn tell(&self, stream: &'static str, piece: &[u8]) {
+        if let Some(listeners) = self.listeners.lock().as_ref()
+            && listeners.receiver_count() > 0
+        {
+            // Fails when the last listener has just left.
+            let _ = listeners.send((stream, Bytes::copy_from_slice(piece)));
+        }
+    }
+
+    /// What a stream brings from now on, until the end of the run; `None` after that.
+    pub fn listen(&self, stream: &'static str) -> Option<ByteStream> {
+        let pieces = BroadcastStream::new(self.listeners.lock().as_ref()?.subscribe());
+        let wanted = pieces.filter_map(move |piece| {
+            future::ready(match piece {
+                Ok((from, data)) => (from == stream).then_some(Ok(data)),
+                Err(BroadcastStreamRecvError::Lagged(missed)) => Some(Err(missed)),
+            })
+        });
+        Some(attach::output(wanted))
+    }
+
+    /// Resolves once the run has ended.
+    pub async fn closed(&self) {
+        // An error would mean that the log is gone, and with it the run.
+        let _ = self.progress.subscribe().wait_for(|progress| progress.closed).await;
     }
 
     fn write(&self, stream: &str, whole: bool, text: &[u8]) {
@@ -112,6 +154,7 @@ impl Log {
 
     /// Nothing more will be written: those who follow come to the end.
     pub fn close(&self) {
+        self.listeners.lock().take();
         self.progress.send_modify(|progress| progress.closed = true);
     }
 
@@ -140,7 +183,7 @@ impl Log {
             let next = reader.next().await?;
             Some((next, reader))
         });
-        Ok(Box::pin(futures::StreamExt::chain(first, rest)))
+        Ok(Box::pin(first.chain(rest)))
     }
 }
 

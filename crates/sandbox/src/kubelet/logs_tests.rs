@@ -1,5 +1,4 @@
 use super::*;
-use futures::StreamExt as _;
 use mizzen_apiserver::PodRef;
 
 fn request() -> LogRequest {

@@ -2,6 +2,7 @@
 //! namespaces with process groups in them.
 
 mod access;
+mod attach;
 mod container;
 mod context;
 mod environment;
@@ -16,6 +17,7 @@ mod process;
 mod runtime;
 mod state;
 mod sweep;
+mod unhonoured;
 mod views;
 mod volumes;
 

@@ -18,6 +18,7 @@ use super::container::{Order, RestartPolicy, Runner};
 use super::context::{PodContext, PodPlace, Touched};
 use super::files;
 use super::state::{self, Condition, is_sidecar};
+use super::unhonoured;
 use super::views;
 use super::volumes::{self, VolumeError, VolumeSources};
 use crate::events::Severity::{Normal, Warning};
@@ -89,6 +90,11 @@ async fn live(
     let Some(spec) = pod.spec.clone() else { return Ending::Completed };
     let deadline = spec.active_deadline_seconds.and_then(|seconds| u64::try_from(seconds).ok());
     context.state.lock().started = Some(Timestamp::now());
+    let without_effect = unhonoured::fields(&spec);
+    if !without_effect.is_empty() {
+        let text = format!("Fields that have no effect on this node: {}", without_effect.join(", "));
+        context.event(Warning, "FieldNotHonoured", text, None);
+    }
     let work = async {
         let place = set_up(context, network, network_place, &pod).await;
         let volumes = tokio::spawn(keep_volumes(context.clone()));

@@ -2,23 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use mizzen_apiserver::{
-    AsyncReadWrite, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError, NodeRuntime, PodRef,
-    TerminalSize,
+    AsyncReadWrite, AttachRequest, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError, NodeRuntime,
+    PodRef,
 };
-use mizzen_net::{ConnectOptions, process::resize_terminal};
+use mizzen_net::ConnectOptions;
 use nix::sys::signal::Signal;
 use tokio::process::Child;
-use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 
 use super::Pods;
+use super::attach::{Main, Terminal};
 use super::context::PodContext;
 use super::image::Program;
 use super::process::{self, Group, Place, Streams};
@@ -39,10 +38,10 @@ impl PodRuntime {
         found.ok_or_else(|| NodeError::Failed(format!("pod \"{}\" does not run on this node", pod.name)))
     }
 
-    fn place(&self, pod: &PodRef, container: &str) -> Result<Place, NodeError> {
+    fn running(&self, pod: &PodRef, container: &str) -> Result<(Place, Main), NodeError> {
         let context = self.pod(pod)?;
-        let place = context.running.lock().get(container).map(|(place, _)| place.clone());
-        place.ok_or_else(|| NodeError::NotRunning {
+        let running = context.running.lock().get(container).cloned();
+        running.ok_or_else(|| NodeError::NotRunning {
             container: container.to_owned(),
             pod: pod.name.clone(),
             reason: "not running".to_owned(),
@@ -84,7 +83,7 @@ impl NodeRuntime for PodRuntime {
 
     fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<ExecSession, NodeError>> {
         Box::pin(async move {
-            let place = self.place(&request.pod, &request.container)?;
+            let (place, _) = self.running(&request.pod, &request.container)?;
             let started =
                 if request.tty { with_terminal(place, &request) } else { with_pipes(&place, &request) };
             started.map_err(|error| NodeError::CannotStart {
@@ -96,6 +95,13 @@ impl NodeRuntime for PodRuntime {
 
     fn connect(&self, pod: PodRef, port: u16) -> BoxFuture<'_, Result<Box<dyn AsyncReadWrite>, NodeError>> {
         Box::pin(async move { self.dial(&pod, port).await })
+    }
+
+    fn attach(&self, request: AttachRequest) -> BoxFuture<'_, Result<ExecSession, NodeError>> {
+        Box::pin(async move {
+            let (_, main) = self.running(&request.pod, &request.container)?;
+            main.attach(&request)
+        })
     }
 }
 
@@ -120,15 +126,11 @@ fn with_pipes(place: &Place, request: &ExecRequest) -> io::Result<ExecSession> {
 }
 
 fn with_terminal(mut place: Place, request: &ExecRequest) -> io::Result<ExecSession> {
-    let terminal = nix::pty::openpty(None, None)?;
+    let terminal = Terminal::open()?;
     place.placement.terminal = true;
     place.environment.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
-    let slave = || terminal.slave.try_clone().map(Stdio::from);
-    let child =
-        start(&place, &request.command, Streams { stdin: slave()?, stdout: slave()?, stderr: slave()? })?;
-    drop(terminal.slave);
-    let writer = tokio::fs::File::from_std(terminal.master.try_clone()?.into());
-    let reader = tokio::fs::File::from_std(terminal.master.try_clone()?.into());
+    let child = start(&place, &request.command, terminal.streams()?)?;
+    let (reader, writer) = (terminal.side()?, terminal.side()?);
     // A terminal whose last program is gone gives an error instead of an end.
     let output = ReaderStream::new(reader).take_while(|part| std::future::ready(part.is_ok()));
     let stdin = request.stdin.then(|| Box::new(writer) as Box<_>);
@@ -136,22 +138,9 @@ fn with_terminal(mut place: Place, request: &ExecRequest) -> io::Result<ExecSess
         stdin,
         stdout: Some(output.boxed()),
         stderr: None,
-        resize: Some(follow_size(terminal.master)),
+        resize: Some(terminal.follow_size()),
         exit: wait(child),
     })
-}
-
-/// Tells the terminal the sizes that arrive.
-fn follow_size(terminal: OwnedFd) -> mpsc::Sender<TerminalSize> {
-    let (sender, mut sizes) = mpsc::channel::<TerminalSize>(4);
-    tokio::spawn(async move {
-        while let Some(size) = sizes.recv().await {
-            if let Err(error) = resize_terminal(&terminal, size.height, size.width) {
-                tracing::debug!(%error, "a terminal keeps its size");
-            }
-        }
-    });
-    sender
 }
 
 /// Waits for the command; dropped before its end, it ends the command.

@@ -2,16 +2,13 @@
 
 pub(super) mod exec;
 pub(super) mod ports;
+pub(super) mod tunnel;
 
 use std::future::Future;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{
-    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
+use http::Request;
+use http::header::{HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -22,22 +19,21 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_util::sync::CancellationToken;
 
+use super::upgrade::{header, serve_upgraded, switching, wants};
 use crate::error::ApiError;
-use crate::http::response::{self, Answer};
+use crate::http::response::Answer;
 
 pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Largest message a client may send.
 const MAX_MESSAGE: usize = 1024 * 1024;
 
-/// How long the client may take to go on after it was answered.
-const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// An upgrade that can be accepted.
 pub(super) struct Upgrade {
     on_upgrade: OnUpgrade,
     accept_key: String,
-    protocol: &'static str,
+    /// The protocol that was agreed on.
+    pub protocol: &'static str,
 }
 
 /// Reads an upgrade request. `protocols` are those spoken here, preferred first.
@@ -46,15 +42,10 @@ pub(super) fn upgrade(
     incoming: Incoming,
     protocols: &[&'static str],
 ) -> Result<Upgrade, ApiError> {
-    let header = |name| {
-        parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default()
-    };
-    let wants =
-        |name, wanted: &str| header(name).split(',').any(|word| word.trim().eq_ignore_ascii_case(wanted));
-    if !wants(UPGRADE, "websocket") || !wants(CONNECTION, "upgrade") {
+    if !wants(parts, "websocket") {
         return Err(ApiError::bad_request("Upgrade request required: this is served over a websocket"));
     }
-    let key = header(SEC_WEBSOCKET_KEY);
+    let key = header(parts, SEC_WEBSOCKET_KEY);
     if key.is_empty() {
         return Err(ApiError::bad_request("Sec-WebSocket-Key is missing"));
     }
@@ -83,30 +74,14 @@ impl Upgrade {
         R: FnOnce(Socket) -> F + Send + 'static,
         F: Future<Output = ()> + Send,
     {
-        let on_upgrade = self.on_upgrade;
-        tokio::spawn(async move {
-            let upgraded = match tokio::time::timeout(UPGRADE_TIMEOUT, on_upgrade).await {
-                Ok(Ok(upgraded)) => upgraded,
-                Ok(Err(error)) => {
-                    return tracing::debug!(%error, "the client did not go on after the upgrade");
-                }
-                Err(_) => return tracing::debug!("the client took too long to go on after the upgrade"),
-            };
+        serve_upgraded(self.on_upgrade, stopping, |upgraded| async move {
             let config = WebSocketConfig::default()
                 .max_message_size(Some(MAX_MESSAGE))
                 .max_frame_size(Some(MAX_MESSAGE));
-            let socket =
-                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-            tokio::select! {
-                () = relay(socket) => {}
-                () = stopping.cancelled() => {}
-            }
+            relay(WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await).await;
         });
-        let mut answer = Response::new(response::full(Bytes::new()));
-        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let mut answer = switching("websocket");
         let headers = answer.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(self.protocol));
         if let Ok(key) = HeaderValue::from_str(&self.accept_key) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, key);
