@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod interception;
 pub mod isolation;
 pub mod link;
+pub mod memory;
 pub mod netns;
 pub mod nft;
 pub mod process;

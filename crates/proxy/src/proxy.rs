@@ -253,6 +253,7 @@ async fn tick(shared: &Shared) {
     let mut ticks = tokio::time::interval(WARMING_TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let changed = shared.manager.lock().warming_started();
+    let mut starting = true;
     loop {
         ticks.tick().await;
         let (warming, now_live) = {
@@ -261,9 +262,20 @@ async fn tick(shared: &Shared) {
         };
         shared.live.send_if_modified(|live| now_live && !std::mem::replace(live, true));
         if !warming {
+            if std::mem::take(&mut starting) {
+                give_back();
+            }
             // An idle proxy does not wake up; the next update does that.
             changed.notified().await;
         }
+    }
+}
+
+/// Gives back what only the start needed: a sidecar is judged by what it holds while it rests.
+fn give_back() {
+    mizzen_net::memory::give_back();
+    if let Err(error) = mizzen_net::memory::give_back_code() {
+        tracing::debug!("code that only the start needed stays in memory: {error}");
     }
 }
 

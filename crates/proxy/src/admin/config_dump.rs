@@ -1,7 +1,7 @@
 //! `/config_dump`: what was received and is in force, in the shape of `envoy.admin.v3.ConfigDump`.
 
 use super::certificates::secret_dump;
-use super::{Holder, Parameters, failure, json, moment};
+use super::{Holder, Parameters, described, failure, json, moment};
 use crate::configuration::{Manager, Record};
 use crate::proxy::Shared;
 use axum::extract::{Query, State};
@@ -33,7 +33,7 @@ pub(super) async fn config_dump(State(shared): Holder, Query(parameters): Parame
     let resource = parameters.get("resource").map(String::as_str);
     let endpoints = parameters.contains_key("include_eds")
         || resource.is_some_and(|field| field.ends_with("endpoint_configs"));
-    let dumped = Descriptors::with(|descriptors| {
+    let dumped = described(|descriptors| {
         let configs = Dump { shared: &shared, descriptors, names }.configs(endpoints);
         selected(configs, resource)
     });

@@ -1,14 +1,13 @@
 //! State of the proxy: `/ready`, `/server_info`, `/listeners`, `/clusters`, `/memory`.
 
 use super::config_dump::object;
-use super::{Holder, Parameters, failure, json};
+use super::{Holder, Parameters, described, failure, json};
 use crate::proxy::Shared;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use envoy_types::pb::envoy::admin::v3::{ClusterStatus, HostStatus};
 use envoy_types::pb::envoy::config::core::v3::{address, socket_address};
-use mizzen_xds::descriptors::Descriptors;
 use serde_json::Value;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -32,7 +31,7 @@ pub(super) fn state(shared: &Shared) -> &'static str {
 
 pub(super) async fn server_info(State(shared): Holder) -> Response {
     let node = &shared.node;
-    let written = match Descriptors::with(|descriptors| descriptors.write(node)).flatten() {
+    let written = match described(|descriptors| descriptors.write(node)).flatten() {
         Ok(written) => written,
         Err(error) => return failure(error),
     };
@@ -99,7 +98,7 @@ pub(super) async fn clusters(State(shared): Holder, Query(parameters): Parameter
     if parameters.get("format").is_none_or(|format| format != "json") {
         return clusters.iter().map(|cluster| lines(&cluster.status())).collect::<String>().into_response();
     }
-    let statuses = Descriptors::with(|descriptors| {
+    let statuses = described(|descriptors| {
         clusters.iter().map(|cluster| descriptors.write(&cluster.status())).collect::<Result<Vec<_>, _>>()
     });
     match statuses.flatten() {

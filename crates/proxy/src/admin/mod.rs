@@ -19,6 +19,7 @@ use axum::routing::{get, post};
 use envoy_types::pb::envoy::config::bootstrap::v3::Admin;
 use mizzen_net::ListenOptions;
 use mizzen_net::socket::listen_std;
+use mizzen_xds::descriptors::{DescriptorError, Descriptors};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -167,6 +168,13 @@ fn active_loggers(filter: &str) -> String {
         })
         .collect();
     format!("active loggers:\n{lines}")
+}
+
+/// Does `work` with the descriptors, and keeps none of the memory that took.
+fn described<T: Send>(work: impl FnOnce(&Descriptors) -> T + Send) -> Result<T, DescriptorError> {
+    let done = Descriptors::with(work);
+    mizzen_net::memory::give_back();
+    done
 }
 
 /// A JSON answer, indented as Envoy's is.

@@ -30,3 +30,7 @@ pub use connection_manager::{
 pub use error_response::Failure;
 pub(crate) use forward::Flight;
 pub use server::serve;
+
+#[cfg(test)]
+#[path = "sizes_tests.rs"]
+mod sizes_tests;

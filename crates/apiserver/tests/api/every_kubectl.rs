@@ -1,14 +1,12 @@
 //! What a person pokes around with, with every kubectl that is installed. What needs running pods is in the tests of
 //! the mesh.
 
-mod support;
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use support::{Cluster, REFUSED_PORT, kubectl, start};
+use crate::support::{Cluster, REFUSED_PORT, kubectl, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kubectl_pokes_around() {
