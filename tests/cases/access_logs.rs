@@ -1,6 +1,6 @@
 //! The sheet's fifth manifest, and the standard metrics.
 
-use crate::support::Mesh;
+use crate::support::{Mesh, eventually};
 use anyhow::ensure;
 use regex::Regex;
 
@@ -13,7 +13,7 @@ pub fn istios_format(mesh: &Mesh) -> anyhow::Result<()> {
         r#"\d+ \d+ \d+ \d+ "-" "curl/[^"]*" "[0-9a-f-]{36}" "payments" "\d+\.\d+\.\d+\.\d+:8080" "#,
         r#"outbound\|80\|v\d\|payments\.default\.svc\.cluster\.local \S+ \S+ \S+ - default$"#
     ))?;
-    mesh.eventually("a log line", || {
+    eventually("a log line", || {
         mesh.kubectl(&[
             "exec",
             &client,
@@ -77,7 +77,7 @@ pub fn standard_metrics(mesh: &Mesh) -> anyhow::Result<()> {
             ("response_flags", "-"),
         ];
         expected.extend(labels);
-        mesh.eventually("the metric of a call", || {
+        eventually("the metric of a call", || {
             let text = scrape(pod, port)?;
             let has = |line: &str| {
                 line.starts_with("istio_requests_total{")

@@ -1,6 +1,6 @@
 //! The sheet's second manifest: 99 and 1.
 
-use crate::support::{Mesh, text};
+use crate::support::{Mesh, eventually, text};
 use anyhow::ensure;
 use std::process::Stdio;
 
@@ -27,7 +27,7 @@ pub fn one_percent(mesh: &Mesh) -> anyhow::Result<()> {
         mesh.kubectl(&["rollout", "status", &format!("deployment/{deployment}"), "--timeout=120s"])?;
     }
     let client = mesh.pod("default", "app=client")?;
-    mesh.eventually("payments to answer", || {
+    eventually("payments to answer", || {
         let output = requests(mesh, &client, 1, &["--fail"]).output()?;
         ensure!(output.status.success(), "{}", text(&output.stderr));
         Ok(())
@@ -63,7 +63,7 @@ pub fn changed_weight(mesh: &Mesh) -> anyhow::Result<()> {
     ensure!(codes.lines().count() == 4_000, "{} answers; {}", codes.lines().count(), text(&output.stderr));
     let failed: Vec<&str> = codes.lines().filter(|code| *code != "200").collect();
     ensure!(failed.is_empty(), "{} requests failed: {failed:?}", failed.len());
-    mesh.eventually("all requests to go to the canary", || {
+    eventually("all requests to go to the canary", || {
         let output = requests(mesh, &client, 100, &["--fail"]).output()?;
         let answers = text(&output.stdout);
         ensure!(answers.matches("\"version\": \"v2\"").count() == 100, "{answers}");

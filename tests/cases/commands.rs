@@ -1,14 +1,13 @@
 //! The mesh commands of the sheet, under both of the binary's names.
 
-use crate::support::{Mesh, text};
+use crate::support::{Mesh, eventually, text};
 use anyhow::{Context as _, ensure};
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 
 pub fn proxies(mesh: &Mesh) -> anyhow::Result<()> {
     let client = mesh.pod("default", "app=client")?;
-    mesh.eventually("every proxy in step", || {
+    eventually("every proxy in step", || {
         let table = mesh.mizzen(&["proxy-status"])?;
         let header: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
         ensure!(header == ["NAME", "CLUSTER", "ISTIOD", "VERSION", "SUBSCRIBED", "TYPES"], "{table}");
@@ -69,26 +68,5 @@ pub fn explain(mesh: &Mesh) -> anyhow::Result<()> {
         "{findings}"
     );
     mesh.kubectl(&["delete", "virtualservice", "lost"])?;
-    Ok(())
-}
-
-pub fn dashboards(mesh: &Mesh) -> anyhow::Result<()> {
-    for (page, path) in [("kiali", "/graph"), ("jaeger", "/traces"), ("prometheus", "/metrics")] {
-        let mut command = mesh.mizzen_command(&["dashboard", page, "--browser=false"]);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let output = child.stdout.take().context("no standard output")?;
-        // Held until the end: a closed pipe would end the command with its next line.
-        let mut lines = BufReader::new(output).lines();
-        let url = lines.next().context("no address was printed")??;
-        let fetched = (|| {
-            ensure!(url.starts_with("http://localhost:") && url.ends_with(path), "{url}");
-            mesh.eventually("the page", || {
-                crate::support::checked(std::process::Command::new("curl").args(["--silent", "--fail", &url]))
-            })
-        })();
-        child.kill()?;
-        child.wait()?;
-        ensure!(fetched?.contains("<title>Mizzen</title>"), "{page} is not the built-in page");
-    }
     Ok(())
 }

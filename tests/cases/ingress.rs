@@ -1,6 +1,6 @@
 //! The sheet's first manifest: HTTPS at the gateway, mutual TLS behind it.
 
-use crate::support::{Mesh, certificate, checked, echo, text, tls_secret};
+use crate::support::{Mesh, certificate, checked, echo, eventually, text, tls_secret};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -33,8 +33,7 @@ pub fn reaches_the_service(mesh: &Mesh) -> anyhow::Result<()> {
     mesh.apply(&echo("default", "my-service", "my-service", "v1", 1))?;
     mesh.kubectl(&["rollout", "status", "deployment/my-service", "--timeout=60s"])?;
 
-    let answer =
-        mesh.eventually("an answer through the gateway", || checked(&mut curl(mesh, HOST, &authority)?))?;
+    let answer = eventually("an answer through the gateway", || checked(&mut curl(mesh, HOST, &authority)?))?;
     let answer: Value = serde_json::from_str(&answer).context("the application's answer")?;
     let pod = answer["pod"].as_str().unwrap_or_default();
     ensure!(pod.starts_with("my-service-"), "{answer}");
@@ -63,12 +62,17 @@ pub fn renewed_secret(mesh: &Mesh) -> anyhow::Result<()> {
     let load = load.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
 
     mesh.apply(&tls_secret("istio-system", "app-tls", &pair))?;
-    mesh.eventually("the renewed certificate to be served", || checked(&mut curl(mesh, HOST, &renewed)?))?;
+    eventually("the renewed certificate to be served", || checked(&mut curl(mesh, HOST, &renewed)?))?;
     let output = load.wait_with_output()?;
     let codes = text(&output.stdout);
     ensure!(codes.lines().count() == 300, "{codes}{}", text(&output.stderr));
     ensure!(codes.lines().all(|code| code == "200"), "{codes}{}", text(&output.stderr));
     Ok(())
+}
+
+/// The host answers, with the certificate it has after its renewal.
+pub fn answers(mesh: &Mesh) -> anyhow::Result<()> {
+    checked(&mut curl(mesh, HOST, &mesh.folder().join("renewed.pem"))?).map(drop)
 }
 
 pub fn broken_secret(mesh: &Mesh) -> anyhow::Result<()> {
@@ -83,7 +87,7 @@ pub fn broken_secret(mesh: &Mesh) -> anyhow::Result<()> {
             "tls":{"mode":"SIMPLE","credentialName":"broken-tls"}}]}}"#,
     )?;
     let authority = mesh.folder().join("renewed.pem");
-    mesh.eventually("the good host to answer", || checked(&mut curl(mesh, HOST, &authority)?))?;
+    eventually("the good host to answer", || checked(&mut curl(mesh, HOST, &authority)?))?;
     let broken = curl(mesh, "broken.example.com", &authority)?.stdin(Stdio::null()).output()?;
     ensure!(!broken.status.success(), "a host without a certificate was served");
     // And still the good one, after the broken one was asked for.

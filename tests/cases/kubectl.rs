@@ -1,7 +1,7 @@
 //! What a person does to running pods, with every kubectl that is installed.
 
 use crate::support::kubectl::{self, Kubectl};
-use crate::support::{Mesh, checked, with_input};
+use crate::support::{Mesh, checked, eventually, with_input};
 use anyhow::{Context as _, ensure};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -99,7 +99,7 @@ impl Hands<'_> {
         let overrides = r#"{"spec":{"securityContext":{"runAsUser":1},"containers":[{"name":"limited",
             "image":"mizzen/echo","resources":{"limits":{"cpu":"1"}}}]}}"#;
         self.says(&["run", "limited", "--image=mizzen/echo", "--overrides", overrides], "created")?;
-        self.mesh.eventually("the Event about fields", || {
+        eventually("the Event about fields", || {
             let fields = "spec.containers[0].resources.limits, spec.securityContext.runAsUser";
             self.says(&["get", "events", "--field-selector=reason=FieldNotHonoured"], fields)
         })

@@ -1,40 +1,15 @@
 //! The sheet's third manifest: a host outside the mesh. Its part is played by a pod without a
 //! sidecar that ends TLS itself, found through the client's hosts file as DNS would find it.
 
-use crate::support::{Mesh, certificate, text, tls_secret};
+use crate::support::{Mesh, certificate, eventually, https_server, text, tls_secret};
 use anyhow::ensure;
 
 const HOST: &str = "ext-svc.example.com";
 
-/// Serves HTTPS with Python's standard library, which every machine with these tests has.
-const SERVER: &str = r#"
-import http.server, ssl
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b'outside\n')
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain('/etc/outside/tls.crt', '/etc/outside/tls.key')
-server = http.server.ThreadingHTTPServer(('0.0.0.0', 443), Answer)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
-"#;
-
 pub fn reached_by_name(mesh: &Mesh) -> anyhow::Result<()> {
     let pair = certificate(HOST)?;
     mesh.apply(&tls_secret("mynamespace", "outside-tls", &pair))?;
-    let outside = serde_json::json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "outside", "namespace": "mynamespace", "labels": {"app": "outside"}},
-        "spec": {
-            "containers": [{"name": "app", "image": "host/python3", "command": ["python3", "-c", SERVER],
-                "volumeMounts": [{"name": "tls", "mountPath": "/etc/outside"}],
-                "readinessProbe": {"tcpSocket": {"port": 443}, "periodSeconds": 1}}],
-            "volumes": [{"name": "tls", "secret": {"secretName": "outside-tls"}}]
-        }
-    });
-    mesh.apply(&outside.to_string())?;
+    mesh.apply(&https_server("mynamespace", "outside", "outside-tls", 443))?;
     mesh.kubectl(&["wait", "-n", "mynamespace", "pod/outside", "--for=condition=Ready", "--timeout=60s"])?;
     let outside = mesh.get(&["-n", "mynamespace", "pod", "outside"])?;
     let address = outside["status"]["podIP"].as_str().unwrap_or_default().to_owned();
@@ -62,8 +37,8 @@ pub fn reached_by_name(mesh: &Mesh) -> anyhow::Result<()> {
         mesh.kubectl(&arguments)
     };
     // The certificate is the outside host's own: the sidecars pass TLS through by SNI.
-    let answer = mesh.eventually("the outside host to answer", || call(HOST, &["--cacert", &authority]))?;
-    ensure!(answer == "outside\n", "{answer}");
+    let answer = eventually("the outside host to answer", || call(HOST, &["--cacert", &authority]))?;
+    ensure!(answer == "from outside\n", "{answer}");
     let metrics = mesh.kubectl(&[
         "exec",
         "caller",
@@ -89,14 +64,12 @@ pub fn reached_by_name(mesh: &Mesh) -> anyhow::Result<()> {
         mesh.kubectl(&["patch", "-n", "istio-system", "configmap", "istio", "--type=merge", "-p", &patch])
     };
     set(&format!("{before}outboundTrafficPolicy:\n  mode: REGISTRY_ONLY\n"))?;
-    mesh.eventually("an undeclared host to be refused", || {
-        match call("unknown.example.com", &["--insecure"]) {
-            Ok(answer) => anyhow::bail!("it answered: {}", text(answer.as_bytes())),
-            Err(_) => Ok(()),
-        }
+    eventually("an undeclared host to be refused", || match call("unknown.example.com", &["--insecure"]) {
+        Ok(answer) => anyhow::bail!("it answered: {}", text(answer.as_bytes())),
+        Err(_) => Ok(()),
     })?;
-    let answer = mesh.eventually("the declared host to answer", || call(HOST, &["--cacert", &authority]))?;
-    ensure!(answer == "outside\n", "{answer}");
+    let answer = eventually("the declared host to answer", || call(HOST, &["--cacert", &authority]))?;
+    ensure!(answer == "from outside\n", "{answer}");
     set(&before)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The sheet's fourth manifest, and the policies beside it.
 
-use crate::support::Mesh;
+use crate::support::{Mesh, eventually};
 use anyhow::{bail, ensure};
 
 /// curl of payments from a pod: its status code, `000` where the connection failed.
@@ -14,7 +14,7 @@ fn status(mesh: &Mesh, namespace: &str, path: &str) -> anyhow::Result<String> {
 }
 
 fn expect(mesh: &Mesh, what: &str, namespace: &str, path: &str, expected: &str) -> anyhow::Result<()> {
-    mesh.eventually(what, || match status(mesh, namespace, path)? {
+    eventually(what, || match status(mesh, namespace, path)? {
         code if code == expected => Ok(()),
         code => bail!("status {code} from {namespace}, expected {expected}"),
     })

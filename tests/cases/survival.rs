@@ -1,6 +1,6 @@
 //! The control plane is killed: traffic goes on, and what changed meanwhile is caught up with.
 
-use crate::support::Mesh;
+use crate::support::{Mesh, eventually, wait_for};
 use anyhow::ensure;
 
 pub fn without_control_plane(mesh: &Mesh) -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ pub fn without_control_plane(mesh: &Mesh) -> anyhow::Result<()> {
         ])
     };
     mesh.kubectl(&["scale", "-n", "istio-system", "deployment/istiod", "--replicas=0"])?;
-    mesh.wait_for("the control plane to be gone", || {
+    wait_for("the control plane to be gone", || {
         let pods = mesh.get(&["-n", "istio-system", "pods", "-l", "app=istiod"])?;
         Ok(pods["items"].as_array().is_some_and(Vec::is_empty).then_some(()))
     })?;
@@ -33,7 +33,7 @@ pub fn without_control_plane(mesh: &Mesh) -> anyhow::Result<()> {
     ensure!(codes.lines().all(|code| code == "200") && codes.lines().count() == 200, "{codes}");
     mesh.kubectl(&["scale", "-n", "istio-system", "deployment/istiod", "--replicas=1"])?;
     mesh.kubectl(&["rollout", "status", "-n", "istio-system", "deployment/istiod", "--timeout=60s"])?;
-    mesh.eventually("the proxies to be connected again", || {
+    eventually("the proxies to be connected again", || {
         let table = mesh.mizzen(&["proxy-status", "--format", "classic"])?;
         let line = table.lines().find(|line| line.starts_with(&client)).unwrap_or_default().to_owned();
         ensure!(line.matches("SYNCED").count() >= 4, "{table}");

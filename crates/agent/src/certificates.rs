@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// The first and the longest pause between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A chain whose dates cannot be read is renewed after this long.
+/// A chain whose end cannot be read is renewed after this long.
 const UNKNOWN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 /// Obtains certificates for as long as anybody listens.
@@ -28,14 +28,14 @@ pub(crate) async fn keep_current(
         let wait = match ca_client::request(&options).await {
             Ok(secrets) => {
                 pause = FIRST_PAUSE;
-                let validity = validity(&secrets.certificate_chain);
-                if let Some((_, not_after)) = validity {
+                let expiry = expiry(&secrets.certificate_chain);
+                if let Some(not_after) = expiry {
                     metrics.certificate_expires(not_after);
                     tracing::info!(expires = %not_after, "certificate issued");
                 }
                 publisher.send_replace(Some(Arc::new(secrets)));
-                validity.map_or(UNKNOWN_LIFETIME, |(not_before, not_after)| {
-                    renew_after(not_before, not_after, Timestamp::now(), rand::random::<f64>())
+                expiry.map_or(UNKNOWN_LIFETIME, |not_after| {
+                    renew_after(not_after, Timestamp::now(), rand::random::<f64>())
                 })
             }
             Err(error) => {
@@ -56,22 +56,20 @@ pub(crate) async fn keep_current(
     }
 }
 
-/// How long to wait before renewing: half of the whole life, ±1 % by `chance` (0 to 1), counted from
-/// `not_before`, so that a certificate received late is not kept longer. Never less than a second.
-fn renew_after(not_before: Timestamp, not_after: Timestamp, now: Timestamp, chance: f64) -> Duration {
-    let life = not_after.duration_since(not_before).as_secs_f64();
+/// How long to wait before renewing: half of what is left of its life at `now`, when it was issued, ±1 %
+/// by `chance` (0 to 1). Its start says nothing: authorities set it back for clocks that run late. Never
+/// less than a second.
+fn renew_after(not_after: Timestamp, now: Timestamp, chance: f64) -> Duration {
+    let left = not_after.duration_since(now).as_secs_f64();
     let share = 0.5 + (chance - 0.5) * 0.02;
-    let age = now.duration_since(not_before).as_secs_f64();
-    Duration::try_from_secs_f64((life * share - age).max(1.0)).unwrap_or(UNKNOWN_LIFETIME)
+    Duration::try_from_secs_f64((left * share).max(1.0)).unwrap_or(UNKNOWN_LIFETIME)
 }
 
-/// The dates of the first certificate of a PEM chain.
-fn validity(chain: &str) -> Option<(Timestamp, Timestamp)> {
+/// When the first certificate of a PEM chain ends.
+fn expiry(chain: &str) -> Option<Timestamp> {
     let pem = x509_parser::pem::Pem::iter_from_buffer(chain.as_bytes()).next()?.ok()?;
     let certificate = pem.parse_x509().ok()?;
-    let validity = certificate.validity();
-    let instant = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
-    Some((instant(validity.not_before)?, instant(validity.not_after)?))
+    Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
 }
 
 #[cfg(test)]

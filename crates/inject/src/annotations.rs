@@ -198,7 +198,12 @@ impl Reader<'_> {
         const NAME: &str = "proxy.istio.io/config";
         let Some(text) = self.get(NAME) else { return Ok(None) };
         match serde_saphyr::from_str::<Value>(text) {
-            Ok(value @ Value::Object(_)) => Ok(Some(value)),
+            Ok(value @ Value::Object(_)) if has_textual_metadata(&value) => Ok(Some(value)),
+            Ok(Value::Object(_)) => Err(Self::error(
+                NAME,
+                text,
+                "has a proxyMetadata that is not a mapping of texts; quote its values",
+            )),
             Ok(Value::Null) => Ok(None),
             Ok(_) | Err(_) => Err(Self::error(NAME, text, "is not a YAML mapping")),
         }
@@ -207,6 +212,15 @@ impl Reader<'_> {
     fn warnings(&self) -> Vec<String> {
         let asked = NOT_HONOURED.iter().filter(|name| self.0.contains_key(**name));
         asked.map(|name| format!("annotation {name} is not honoured by this mesh's sidecar")).collect()
+    }
+}
+
+/// Whether `proxyMetadata`, if any, can be variables of an environment.
+fn has_textual_metadata(proxy_config: &Value) -> bool {
+    match proxy_config.get("proxyMetadata") {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(settings)) => settings.values().all(Value::is_string),
+        Some(_) => false,
     }
 }
 

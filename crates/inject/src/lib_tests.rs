@@ -140,3 +140,21 @@ fn the_patch_makes_the_injected_pod_of_the_original() {
     json_patch::patch(&mut patched, &patch(&before, &after).expect("a patch")).expect("applies");
     assert_eq!(patched, serde_json::to_value(after).expect("JSON"));
 }
+
+#[test]
+fn proxy_metadata_is_the_proxys_environment() {
+    let with = |config: &str| pod(json!({"metadata": {"annotations": {"proxy.istio.io/config": config}}}));
+    let spec = injected(&with("proxyMetadata: {SECRET_TTL: 1h, CA_ADDR: ca.example.com:15012}")).pod.spec;
+    let init = spec.and_then(|spec| spec.init_containers).expect("init containers");
+    let settings = |name: &str| -> Vec<String> {
+        let named = init[1].env.iter().flatten().filter(|variable| variable.name == name);
+        named.filter_map(|variable| variable.value.clone()).collect()
+    };
+    assert_eq!(settings("SECRET_TTL"), ["1h"]);
+    assert_eq!(settings("CA_ADDR"), ["ca.example.com:15012"], "the pod's own word counts, once");
+
+    let number = with("proxyMetadata: {SECRET_TTL: 1}");
+    let error =
+        inject(&number, "default", &labels(&[("istio-injection", "enabled")]), &config()).unwrap_err();
+    assert!(error.to_string().contains("proxyMetadata"), "{error}");
+}

@@ -179,6 +179,7 @@ fn environment(
     prometheus: Option<String>,
 ) -> Result<Vec<EnvVar>, InjectError> {
     let config = context.config;
+    let proxy_config = proxy_config(context);
     let mut variables = vec![
         value("PILOT_CERT_PROVIDER", "istiod"),
         value("CA_ADDR", &config.ca_address),
@@ -188,7 +189,7 @@ fn environment(
         field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
         field("HOST_IP", "status.hostIP"),
         field("ISTIO_META_NODE_NAME", "spec.nodeName"),
-        value("PROXY_CONFIG", &proxy_config(context).to_string()),
+        value("PROXY_CONFIG", &proxy_config.to_string()),
         value("ISTIO_META_POD_PORTS", &pod_ports(pod)?),
         value("ISTIO_META_APP_CONTAINERS", &application_containers(pod)),
         value("ISTIO_META_CLUSTER_ID", &config.cluster_id),
@@ -204,7 +205,17 @@ fn environment(
     if let Some(prometheus) = prometheus {
         variables.push(value("ISTIO_PROMETHEUS_ANNOTATIONS", &prometheus));
     }
+    for (name, setting) in proxy_metadata(&proxy_config) {
+        variables.retain(|variable| variable.name != *name);
+        variables.push(value(name, setting));
+    }
     Ok(variables)
+}
+
+/// `proxyMetadata` of the proxy's configuration: variables of its environment, such as `SECRET_TTL`.
+fn proxy_metadata(proxy_config: &Value) -> impl Iterator<Item = (&String, &str)> {
+    let settings = proxy_config["proxyMetadata"].as_object().into_iter().flatten();
+    settings.filter_map(|(name, setting)| Some((name, setting.as_str()?)))
 }
 
 /// The mesh's proxy configuration under the pod's own; a map's entries are merged one by one.

@@ -5,7 +5,9 @@ use super::connection_manager::{Codec, Connection, HttpConnectionManager};
 use super::request;
 use crate::connection::Downstream;
 use crate::stream::Stream;
+use crate::telemetry::log_unreadable;
 use bytes::Bytes;
+use http::{StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -42,6 +44,7 @@ pub async fn serve(stream: Stream, downstream: Rc<Downstream>, manager: Arc<Http
     counts.of(worker).downstream_cx_total.increment();
     counts.of(worker).downstream_cx_active.increment();
     let _closed = scope(|| counts.of(worker).downstream_cx_active.decrement());
+    let opened = Instant::now();
     let connection = Connection::new(downstream, manager);
     let mut stream = Observed::new(stream, Arc::clone(&connection.head));
     let Ok(codec) = codec(&connection, &mut stream).await else { return };
@@ -56,10 +59,31 @@ pub async fn serve(stream: Stream, downstream: Rc<Downstream>, manager: Arc<Http
         }
     };
     if let Err(error) = ended {
-        if error.is_parse() || error.is_parse_too_large() {
+        if is_unreadable(&error) {
             counts.of(worker).downstream_cx_protocol_error.increment();
+            let (version, status) = match codec {
+                Codec::Http2 => (Version::HTTP_2, None),
+                Codec::Auto | Codec::Http1 => (Version::HTTP_11, Some(told(&error))),
+            };
+            let (logs, downstream) = (&connection.manager.access_logs, &connection.downstream);
+            log_unreadable(logs, downstream, version, status, opened.elapsed());
         }
         tracing::debug!(client = %connection.downstream.peer, "connection ended: {error}");
+    }
+}
+
+/// Whether a connection ended because of what the client sent on it.
+fn is_unreadable(error: &hyper::Error) -> bool {
+    let http2 = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_parse() || http2.is_some_and(h2::Error::is_library)
+}
+
+/// What hyper has answered to a head that it could not read.
+fn told(error: &hyper::Error) -> StatusCode {
+    if error.is_parse_too_large() {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
     }
 }
 

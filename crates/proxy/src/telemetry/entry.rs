@@ -44,8 +44,8 @@ impl Value<'_> {
 
 /// What only HTTP has.
 pub struct HttpEntry<'a> {
-    /// Method.
-    pub method: &'a Method,
+    /// Method; none where no request could be read.
+    pub method: Option<&'a Method>,
     /// Path and query as sent upstream (after rewriting).
     pub path: &'a str,
     /// Host as sent upstream.
@@ -237,7 +237,7 @@ impl<'a> Entry<'a> {
     fn request(&self, key: &HeaderKey) -> Value<'a> {
         let Some(http) = &self.http else { return Value::Missing };
         match key {
-            HeaderKey::Method => text(http.method.as_str()),
+            HeaderKey::Method => http.method.map_or(Value::Missing, |method| text(method.as_str())),
             HeaderKey::Path => text(http.path),
             HeaderKey::Authority => text(http.authority),
             HeaderKey::Scheme => text(http.scheme),

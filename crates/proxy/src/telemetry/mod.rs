@@ -17,6 +17,7 @@ pub mod series;
 mod sink;
 pub mod trace_context;
 pub mod tracing;
+mod unreadable;
 
 pub use connection_record::{
     ConnectionMeter, ConnectionRecord, TcpStats, record_connection, record_connection_opened,
@@ -24,6 +25,7 @@ pub use connection_record::{
 pub use flags::ResponseFlags;
 pub use peer::PeerMetadata;
 pub use request_record::{CapturedValues, HttpStats, RequestRecord, capture};
+pub use unreadable::log_unreadable;
 
 use crate::compile::CompileError;
 use ahash::AHashMap;

@@ -325,7 +325,7 @@ impl RequestRecord {
             attempts: self.attempts,
             route: self.route.as_ref().map_or("", |(route, _)| &route.name),
             http: Some(HttpEntry {
-                method: &self.method,
+                method: Some(&self.method),
                 path: self.target.path_and_query().map_or("", |path| path.as_str()),
                 authority: self.authority.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default(),
                 scheme: if connection.downstream.tls.is_some() { "https" } else { "http" },
