@@ -2,44 +2,61 @@
 //! when it fires early, so that activity which postpones a limit costs nothing.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::time::Sleep;
 
 /// Waits for `future` until the earliest limit that `next` gives; then gives that limit. `next` is
 /// asked again whenever a limit seems to have passed, so it may move.
-pub async fn limited<F, L>(
-    future: F,
-    mut next: impl FnMut(Instant) -> Option<(Instant, L)>,
-) -> Result<F::Output, L>
+pub fn limited<F, L, N>(future: F, next: N) -> Limited<F, N>
 where
     F: Future,
+    N: FnMut(Instant) -> Option<(Instant, L)>,
 {
-    let mut future = pin!(future);
-    let mut timer: Option<Pin<Box<Sleep>>> = None;
-    std::future::poll_fn(move |context| {
-        if let Poll::Ready(output) = future.as_mut().poll(context) {
+    Limited { future, next, timer: None }
+}
+
+pin_project_lite::pin_project! {
+    /// See [`limited`]. Not an `async fn`, which would hold the inner future twice: it is the largest
+    /// part of what a request in flight takes.
+    pub struct Limited<F, N> {
+        #[pin]
+        future: F,
+        next: N,
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F, L, N> Future for Limited<F, N>
+where
+    F: Future,
+    N: FnMut(Instant) -> Option<(Instant, L)>,
+{
+    type Output = Result<F::Output, L>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(context) {
             return Poll::Ready(Ok(output));
         }
         loop {
-            if let Some(timer) = &mut timer
+            if let Some(timer) = &mut *this.timer
                 && timer.as_mut().poll(context).is_pending()
             {
                 return Poll::Pending;
             }
             let now = tokio::time::Instant::now().into_std();
-            match next(now) {
+            match (this.next)(now) {
                 None => return Poll::Pending,
                 Some((at, limit)) if at <= now => return Poll::Ready(Err(limit)),
-                Some((at, _)) => match &mut timer {
+                Some((at, _)) => match &mut *this.timer {
                     Some(timer) => timer.as_mut().reset(at.into()),
-                    None => timer = Some(Box::pin(tokio::time::sleep_until(at.into()))),
+                    None => *this.timer = Some(Box::pin(tokio::time::sleep_until(at.into()))),
                 },
             }
         }
-    })
-    .await
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::connection::Downstream;
 use crate::stream::Stream;
 use crate::telemetry::log_unreadable;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -197,7 +198,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<hyper::Response<ResponseBody>, 
 
 /// One request. Boxed, so that an idle connection does not hold room for it.
 fn answer(connection: Rc<Connection>, request: hyper::Request<Incoming>) -> Answer {
-    Box::pin(async move { Ok(request::answer(connection, request).await) })
+    Box::pin(request::answer(connection, request).map(Ok))
 }
 
 /// Runs the streams of an HTTP/2 connection on the worker that accepted it.

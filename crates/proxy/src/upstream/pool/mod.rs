@@ -198,7 +198,8 @@ impl Pools {
         };
         counts.upstream_rq_pending_total.increment();
         let _counted = PendingCount::begin(counts);
-        let acquired = pool.wait(worker, ask).await;
+        // Boxed, so that a request that finds a connection does not hold room for making one.
+        let acquired = Box::pin(pool.wait(worker, ask)).await;
         if acquired.is_err() {
             counts.upstream_rq_pending_failure_eject.increment();
         }
