@@ -65,10 +65,10 @@ http {{
     )
 }
 
-/// Bytes in, bytes out. Debian has this in a module of its own.
+/// Bytes in, bytes out. Debian has this in a package of its own, `libnginx-mod-stream`.
 pub fn tcp(folder: &Path, entry: SocketAddr, application: SocketAddr) -> String {
     format!(
-        "include /etc/nginx/modules-enabled/*stream.conf;
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 {}
 stream {{
     server {{

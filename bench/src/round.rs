@@ -171,8 +171,8 @@ fn idle_connections(
         let before = target.memory()?.anonymous;
         let mut load = generator(&order(path, Shape::Idle { connections: count }, &target, 0.0, setting))?;
         let mut said = String::new();
-        let output = load.stdout.take().context("the load generator has no output")?;
-        BufReader::new(output).read_line(&mut said)?;
+        let mut output = BufReader::new(load.stdout.take().context("the load generator has no output")?);
+        output.read_line(&mut said)?;
         let after = target.memory()?.anonymous;
         drop(load.stdin.take());
         let status = load.wait()?;
@@ -218,7 +218,7 @@ fn memory(program: &Program, place: u16, setting: &Setting) -> anyhow::Result<Fi
         anonymous.push((count as f64, memory.anonymous));
     }
     if let [(few, small), .., (many, large)] = anonymous[..] {
-        figures.insert("KiB/cluster".to_owned(), (large - small) / (many - few) / 1024.0);
+        figures.shift_insert(0, "KiB/cluster".to_owned(), (large - small) / (many - few) / 1024.0);
     }
     Ok(figures)
 }
