@@ -31,6 +31,10 @@ pub struct ServerSettings {
     pub verification: Option<Verification>,
     /// Refuse clients without a certificate.
     pub require_client_certificate: bool,
+    /// Issue tickets to resume a session with. Never done where clients present certificates.
+    pub session_tickets: bool,
+    /// Remember sessions of TLS 1.2 to resume. Never done where clients present certificates.
+    pub session_cache: bool,
     /// Application protocols, most wanted first.
     pub application_protocols: Vec<Vec<u8>>,
     /// Lowest version.
@@ -82,8 +86,10 @@ impl ServerSettings {
         config.alpn_protocols.clone_from(&self.application_protocols);
         // Keeps small answers in one record with the handshake's last flight.
         config.send_half_rtt_data = false;
-        if self.verification.is_some() {
+        if self.verification.is_some() || !self.session_cache {
             config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
+        if self.verification.is_some() || !self.session_tickets {
             config.send_tls13_tickets = 0;
         } else {
             config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(rustls_error)?;

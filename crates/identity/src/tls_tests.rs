@@ -26,6 +26,8 @@ fn trust(authority: &Authority) -> Arc<SecretSlot> {
 fn server(certificate: Arc<SecretSlot>, verification: Option<Verification>) -> ServerSettings {
     ServerSettings {
         certificates: vec![certificate],
+        session_tickets: true,
+        session_cache: true,
         require_client_certificate: verification.is_some(),
         verification,
         application_protocols: vec![b"istio".to_vec(), b"h2".to_vec()],
@@ -150,4 +152,19 @@ async fn host_names_are_compared_where_it_is_asked_for() {
     let client = client(None, verification);
     assert!(meet(&client, &named("*.example.com")).await.is_ok());
     assert!(meet(&client, &named("b.example.com")).await.is_err());
+}
+
+#[test]
+fn sessions_are_resumed_only_where_that_is_wanted_and_clients_are_not_verified() {
+    let authority = Authority::new("root");
+    let own = || SecretSlot::fixed("server", credential(&authority, "spiffe://td/ns/a/sa/server"));
+    let resumes = |settings: ServerSettings| {
+        let config = settings.build().expect("configuration");
+        (config.send_tls13_tickets > 0, config.session_storage.can_cache())
+    };
+    assert_eq!(resumes(server(own(), None)), (true, true));
+    let neither = ServerSettings { session_tickets: false, session_cache: false, ..server(own(), None) };
+    assert_eq!(resumes(neither), (false, false));
+    let verified = server(own(), Some(Verification::spiffe(trust(&authority), [])));
+    assert_eq!(resumes(verified), (false, false));
 }

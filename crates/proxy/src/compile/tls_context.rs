@@ -10,6 +10,7 @@ use mizzen_identity::tls::{ClientSettings, ServerSettings, Version};
 use mizzen_identity::verify::Verification;
 use mizzen_identity::{SecretSlot, SecretValue};
 use pb::common_tls_context::ValidationContextType;
+use pb::downstream_tls_context::SessionTicketKeysType as Keys;
 use pb::tls_parameters::TlsProtocol;
 use std::sync::Arc;
 
@@ -72,7 +73,11 @@ pub fn acceptor(tls: &pb::DownstreamTlsContext, context: &Context) -> Result<Acc
         tls.common_tls_context.as_ref().ok_or_else(|| CompileError::missing("common_tls_context"))?;
     let at = |error: CompileError| error.at("common_tls_context");
     let unsupported: &[(bool, &str)] = &[
-        (tls.session_ticket_keys_type.is_some(), "session_ticket_keys"),
+        (matches!(tls.session_ticket_keys_type, Some(Keys::SessionTicketKeys(_))), "session_ticket_keys"),
+        (
+            matches!(tls.session_ticket_keys_type, Some(Keys::SessionTicketKeysSdsSecretConfig(_))),
+            "session_ticket_keys_sds_secret_config",
+        ),
         (tls.ocsp_staple_policy != 0, "ocsp_staple_policy"),
         (tls.session_timeout.is_some(), "session_timeout"),
     ];
@@ -96,6 +101,11 @@ pub fn acceptor(tls: &pb::DownstreamTlsContext, context: &Context) -> Result<Acc
         certificates,
         verification,
         require_client_certificate: require,
+        session_tickets: !matches!(
+            tls.session_ticket_keys_type,
+            Some(Keys::DisableStatelessSessionResumption(true))
+        ),
+        session_cache: !tls.disable_stateful_session_resumption,
         application_protocols: protocols(common),
         lowest,
         highest,
