@@ -85,7 +85,7 @@ pub async fn run(config: ControlConfig, shutdown: impl Future<Output = ()>) -> R
         () = &mut shutdown => return Ok(()),
     };
     let applied = store.apply(first.changes);
-    mesh.replace(applied.snapshot);
+    mesh.replace(applied.snapshot, true);
     drop(first_snapshot);
 
     let trust_domain = mesh.snapshot().mesh().trust_domain.clone();

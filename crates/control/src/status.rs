@@ -52,7 +52,7 @@ type Key = (Kind, String, String);
 
 /// Writes statuses for ever.
 pub(crate) async fn write(client: Client, mesh: Arc<Mesh>, proxies: Proxies) {
-    let mut snapshots = mesh.watch();
+    let mut snapshots = mesh.watch_configuration();
     let mut written: HashMap<Key, Verdict> = HashMap::new();
     let mut unfinished = true;
     loop {

@@ -203,12 +203,14 @@ impl Store {
         let mut configs = self.current.configs.get(&kind).cloned().unwrap_or_default();
         configs.insert(namespace, name, config);
         self.current.configs.insert_mut(kind, configs);
+        batch.touched.configs = true;
     }
 
     fn forget_config(&mut self, kind: Kind, namespace: &str, name: &str, batch: &mut Batch) {
         let mut configs: Namespaced<_> = self.current.configs.get(&kind).cloned().unwrap_or_default();
         if configs.remove(namespace, name).is_some() {
             self.current.configs.insert_mut(kind, configs);
+            batch.touched.configs = true;
             self.unindex(kind, namespace, name, batch);
         }
     }

@@ -60,6 +60,8 @@ pub struct Touched {
     pub mesh: bool,
     /// Objects that were put into quarantine or let out of it, so that their status is written.
     pub quarantine: bool,
+    /// Istio's resources came, went or changed, whatever else that touched: their status is to be written.
+    pub configs: bool,
 }
 
 impl Touched {
@@ -85,6 +87,7 @@ impl Touched {
         self.namespaces.extend(other.namespaces);
         self.mesh |= other.mesh;
         self.quarantine |= other.quarantine;
+        self.configs |= other.configs;
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a change means for a proxy: which of its resources are to be made again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use mizzen_model::{Host, Touched};
+use mizzen_model::{Host, Snapshot, Touched, VirtualService};
 use mizzen_xds::TypeUrl;
 
 use crate::{NAME_TABLE, context::Context, listener, name};
@@ -28,12 +28,13 @@ impl Affected {
     }
 }
 
-/// Which resources of `type_url` a change may affect, as the proxy sees it now.
-pub fn affected(touched: &Touched, context: &Context<'_>, type_url: TypeUrl) -> Affected {
+/// Which resources of `type_url` a change may affect, as the proxy sees it now. `before` is the mesh that its
+/// resources were last made of.
+pub fn affected(touched: &Touched, before: &Snapshot, context: &Context<'_>, type_url: TypeUrl) -> Affected {
     if touched.mesh {
         return Affected::Everything;
     }
-    let change = Change { touched, context };
+    let change = Change { touched, before, context };
     match type_url {
         TypeUrl::CLUSTER => change.clusters(),
         TypeUrl::ENDPOINT => change.endpoints(),
@@ -47,6 +48,7 @@ pub fn affected(touched: &Touched, context: &Context<'_>, type_url: TypeUrl) -> 
 
 struct Change<'a> {
     touched: &'a Touched,
+    before: &'a Snapshot,
     context: &'a Context<'a>,
 }
 
@@ -88,9 +90,30 @@ impl Change<'_> {
         if hosts.is_empty() { Affected::Nothing } else { Affected::Hosts(hosts) }
     }
 
+    /// The hosts and wildcards whose VirtualServices are others for clients of the proxy's namespace, with
+    /// those they had and those they have. A rule that is not exported to the namespace is none of these.
+    fn rerouted(&self) -> impl Iterator<Item = (&Host, Vec<Arc<VirtualService>>)> {
+        let rules = |snapshot: &Snapshot, host: &Host| -> Vec<Arc<VirtualService>> {
+            let routes = snapshot.mesh_routes(host, &self.context.proxy.namespace);
+            routes.into_iter().map(|(_, rule)| rule).collect()
+        };
+        self.touched.virtual_services.iter().filter_map(move |host| {
+            let (mut old, new) = (rules(self.before, host), rules(self.context.snapshot(), host));
+            let same = old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| Arc::ptr_eq(old, new));
+            old.extend(new);
+            (!same).then_some((host, old))
+        })
+    }
+
     /// Whether a scope narrowed by a Sidecar may have gained or lost hosts with a rule.
     fn led_elsewhere(&self) -> bool {
-        !self.context.scope.is_unrestricted() && !self.touched.virtual_services.is_empty()
+        !self.context.scope.is_unrestricted() && self.rerouted().next().is_some()
+    }
+
+    /// Whether rules for connections that are not HTTP changed: those are in the listeners.
+    fn connections_rerouted(&self) -> bool {
+        let mut rules = self.rerouted().flat_map(|(_, rules)| rules);
+        rules.any(|rule| !rule.tcp.is_empty() || !rule.tls.is_empty())
     }
 
     fn clusters(&self) -> Affected {
@@ -129,8 +152,7 @@ impl Change<'_> {
         } else {
             changed |= self.concerns(&touched.peer_authentications);
             changed |= touched.services.iter().any(|host| self.sees_or_saw(host));
-            // Rules for connections that are not HTTP are in the listeners.
-            changed |= !touched.virtual_services.is_empty() || !touched.destination_rules.is_empty();
+            changed |= self.connections_rerouted() || !touched.destination_rules.is_empty();
         }
         if changed { Affected::Everything } else { Affected::Nothing }
     }
@@ -166,13 +188,13 @@ impl Change<'_> {
             return Affected::Everything;
         }
         if self.context.proxy.is_router() {
-            let servers = listener::gateway::servers(self.context);
             if self.gateway_touched() {
                 return Affected::Everything;
             }
             // Which port a destination without one means, and how it hashes, follow from services and rules.
             let any = !touched.services.is_empty() || !touched.destination_rules.is_empty();
-            return if any && !servers.is_empty() { Affected::Everything } else { Affected::Nothing };
+            let affected = any && !listener::gateway::servers(self.context).is_empty();
+            return if affected { Affected::Everything } else { Affected::Nothing };
         }
         let mut names = BTreeSet::new();
         let mut hosts = self.ruled();
@@ -184,7 +206,7 @@ impl Change<'_> {
                 None => return Affected::Everything,
             }
         }
-        for host in &touched.virtual_services {
+        for (host, _) in self.rerouted() {
             names.insert("80".to_owned());
             if host.is_wildcard() {
                 let services = self.context.scope.services().filter(|service| host.covers(&service.host));
@@ -194,7 +216,9 @@ impl Change<'_> {
             }
         }
         // Routes of other hosts that lead to a touched service may mean its only port, or hash by its rule.
-        for (host, rules) in self.context.scope.virtual_services() {
+        // No host is touched by most changes, and rules are many.
+        let others = (!hosts.is_empty()).then(|| self.context.scope.virtual_services());
+        for (host, rules) in others.into_iter().flatten() {
             if rules.destinations().any(|destination| hosts.contains(&destination)) {
                 names.insert("80".to_owned());
                 if let Some(service) = self.context.scope.service(host) {

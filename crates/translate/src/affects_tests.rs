@@ -4,10 +4,11 @@ use super::*;
 use crate::testing::*;
 
 fn after(store: &mut Store, manifests: &str, proxy: &crate::Proxy) -> [Affected; 5] {
+    let before = store.snapshot();
     let applied = testing::apply(store, manifests);
     let context = Context::new(&applied.snapshot, proxy);
     [TypeUrl::CLUSTER, TypeUrl::ENDPOINT, TypeUrl::LISTENER, TypeUrl::ROUTE, TypeUrl::SECRET]
-        .map(|kind| affected(&applied.touched, &context, kind))
+        .map(|kind| affected(&applied.touched, &before, &context, kind))
 }
 
 fn hosts(hosts: &[&str]) -> Affected {
@@ -59,6 +60,33 @@ spec: {}
 }
 
 #[test]
+fn a_rule_that_is_not_exported_concerns_its_own_namespace_alone() {
+    let mut store = shop_with("");
+    let private = |timeout: &str| {
+        format!(
+            "---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: payments, namespace: elsewhere}}
+spec:
+  hosts: [{PAYMENTS}]
+  exportTo: [.]
+  http: [{{timeout: {timeout}, route: [{{destination: {{host: {PAYMENTS}}}}}]}}]
+"
+        )
+    };
+    for timeout in ["1s", "2s"] {
+        let found = after(&mut store, &private(timeout), &sidecar("cart"));
+        assert!(found.iter().all(Affected::is_nothing), "{found:?}");
+    }
+    let mut there = sidecar("cart");
+    there.namespace = "elsewhere".into();
+    let found = after(&mut store, &private("3s"), &there);
+    assert!(!found[3].is_nothing());
+    assert!(found[2].is_nothing(), "routes of HTTP are not in listeners");
+}
+
+#[test]
 fn a_secret_concerns_gateways_of_its_namespace() {
     let mut store = shop_with("");
     let secret = "---
@@ -67,9 +95,11 @@ kind: Secret
 metadata: {name: app-tls, namespace: istio-system}
 stringData: {tls.crt: chain, tls.key: key}
 ";
+    let before = store.snapshot();
     let applied = testing::apply(&mut store, secret);
     let (sidecar, gateway) = (sidecar("payments"), gateway());
-    let of = |proxy| affected(&applied.touched, &Context::new(&applied.snapshot, proxy), TypeUrl::SECRET);
+    let context = |proxy| Context::new(&applied.snapshot, proxy);
+    let of = |proxy| affected(&applied.touched, &before, &context(proxy), TypeUrl::SECRET);
     assert_eq!(of(&sidecar), Affected::Nothing);
     let names = ["kubernetes://app-tls".to_owned(), "kubernetes://app-tls-cacert".to_owned()];
     assert_eq!(of(&gateway), Affected::Names(names.into()));
@@ -110,7 +140,7 @@ spec: {hosts: [db], tcp: [{route: [{destination: {host: cart, port: {number: 80}
             let applied = testing::apply(&mut store, change);
             let (old, new) = (Context::new(&before, &proxy), Context::new(&applied.snapshot, &proxy));
             for kind in crate::TYPES {
-                let affected = affected(&applied.touched, &new, kind);
+                let affected = affected(&applied.touched, &before, &new, kind);
                 let made = |context: &Context<'_>| -> std::collections::BTreeMap<_, _> {
                     let all = crate::translate(context, kind, None);
                     all.into_iter().map(|resource| (resource.name.to_string(), resource.version)).collect()

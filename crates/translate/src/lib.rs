@@ -83,6 +83,12 @@ pub fn of_hosts<'a>(
     }
 }
 
+/// The clusters of all hosts, without those that [`clusters_of_no_host`] gives.
+pub fn clusters_of_hosts(context: &Context<'_>) -> Vec<Resource> {
+    let services = context.scope.services().flat_map(|service| cluster::of_service(context, service));
+    services.map(cluster_resource).collect()
+}
+
 /// The clusters that belong to no host: fixed ones, and the workload's own ports.
 pub fn clusters_of_no_host(context: &Context<'_>) -> Vec<Resource> {
     cluster::fixed(context).into_iter().map(cluster_resource).collect()
@@ -98,8 +104,9 @@ fn cluster_resource(cluster: envoy::cluster::Cluster) -> Resource {
 
 fn clusters(context: &Context<'_>, names: Option<&[Arc<str>]>) -> Vec<Resource> {
     let Some(names) = names else {
-        let services = context.scope.services().flat_map(|service| cluster::of_service(context, service));
-        return services.chain(cluster::fixed(context)).map(cluster_resource).collect();
+        let mut all = clusters_of_hosts(context);
+        all.extend(clusters_of_no_host(context));
+        return all;
     };
     let (of_services, others): (Vec<&Arc<str>>, Vec<&Arc<str>>) =
         names.iter().partition(|name| name::parse_outbound_cluster(name).is_some());

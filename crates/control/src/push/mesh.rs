@@ -7,11 +7,16 @@ use tokio::sync::watch;
 /// Holds the newest snapshot.
 pub(crate) struct Mesh {
     current: watch::Sender<Arc<Snapshot>>,
+    /// The newest of which Istio's resources differ from those before.
+    configured: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Mesh {
     pub(crate) fn new(snapshot: Arc<Snapshot>) -> Arc<Self> {
-        Arc::new(Self { current: watch::Sender::new(snapshot) })
+        Arc::new(Self {
+            current: watch::Sender::new(snapshot.clone()),
+            configured: watch::Sender::new(snapshot),
+        })
     }
 
     /// The newest.
@@ -24,9 +29,18 @@ impl Mesh {
         self.current.subscribe()
     }
 
+    /// Tells of every newer one in which Istio's resources differ. Endpoints change all the time, and must
+    /// not make anybody look at every resource.
+    pub(crate) fn watch_configuration(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.configured.subscribe()
+    }
+
     /// Puts a newer one in force.
-    pub(crate) fn replace(&self, snapshot: Arc<Snapshot>) {
-        self.current.send_replace(snapshot);
+    pub(crate) fn replace(&self, snapshot: Arc<Snapshot>, configuration: bool) {
+        self.current.send_replace(snapshot.clone());
+        if configuration {
+            self.configured.send_replace(snapshot);
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! From a change to the proxies it concerns.
 //!
 //! A batch of changes becomes a snapshot and a list of what it touched. Proxies that see the same
-//! thing share a [`view`]; each view works out which of its resources differ, once, and tells its
+//! thing share a [`view`] of it, and those of one workload another; each view works out which of its resources differ, once, and tells its
 //! connections their names. What is sent, and when, is the transport's business.
 
 mod client;
 mod known;
 mod mesh;
 mod proxies;
+mod sight;
 mod translation;
 mod view;
 
@@ -37,32 +38,41 @@ pub(crate) async fn run(
         if applied.touched.is_empty() {
             continue;
         }
-        count_updates(&metrics, &applied.touched);
+        let configuration = touches_configuration(&applied.touched);
+        count_updates(&metrics, &applied.touched, configuration);
         metrics.push_triggers.add(&[trigger(&applied.touched)], 1);
-        metrics.rejected_configs.set(&["quarantined"], applied.snapshot.quarantined().count() as f64);
-        metrics.services.set(&[], applied.snapshot.hosts().count() as f64);
-        metrics.virtual_services.set(&[], applied.snapshot.virtual_services().count() as f64);
-        mesh.replace(applied.snapshot.clone());
-        proxies.push(&applied.snapshot, &applied.touched).await;
+        // Counting costs what the mesh holds, so that most changes must do without.
+        if configuration {
+            metrics.rejected_configs.set(&["quarantined"], applied.snapshot.quarantined().count() as f64);
+            metrics.virtual_services.set(&[], applied.snapshot.virtual_services().count() as f64);
+        }
+        if !applied.touched.services.is_empty() {
+            metrics.services.set(&[], applied.snapshot.hosts().count() as f64);
+        }
+        let before = mesh.snapshot();
+        mesh.replace(applied.snapshot.clone(), configuration);
+        proxies.push(&before, &applied.snapshot, &applied.touched).await;
     }
 }
 
-fn count_updates(metrics: &Metrics, touched: &Touched) {
+fn count_updates(metrics: &Metrics, touched: &Touched, configuration: bool) {
     let (services, endpoints) = (touched.services.len() as u64, touched.endpoints.len() as u64);
-    for (kind, count) in [("svc", services), ("eds", endpoints)] {
+    for (kind, count) in [("svc", services), ("eds", endpoints), ("config", u64::from(configuration))] {
         if count > 0 {
             metrics.inbound_updates.add(&[kind], count);
         }
     }
+}
+
+/// Whether more changed than services, endpoints and workloads.
+fn touches_configuration(touched: &Touched) -> bool {
     let others = Touched {
         services: Default::default(),
         endpoints: Default::default(),
         workloads: Default::default(),
         ..touched.clone()
     };
-    if !others.is_empty() {
-        metrics.inbound_updates.add(&["config"], 1);
-    }
+    !others.is_empty()
 }
 
 /// Istio's word for what set a push off.

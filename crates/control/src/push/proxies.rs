@@ -1,6 +1,7 @@
 //! The connected proxies: who they are, what they see, and telling them of changes.
 
 use super::client::{Client, metadata};
+use super::sight::Sight;
 use super::translation::{Translate, Translation};
 use super::view::{View, Views};
 use super::{Mesh, TrustDomain};
@@ -49,37 +50,47 @@ impl Proxies {
         })
     }
 
-    /// Tells proxies what a change means for them; those for which nothing differs hear nothing.
-    pub(crate) async fn push(&self, snapshot: &Arc<Snapshot>, touched: &Touched) {
+    /// Tells proxies what a change since `before` means for them; those for which nothing differs hear
+    /// nothing.
+    pub(crate) async fn push(&self, before: &Snapshot, snapshot: &Arc<Snapshot>, touched: &Touched) {
         let this = self.clone();
         let (snapshot, touched) = (snapshot.clone(), touched.clone());
+        // Whether proxies are grouped by labels or node follows from the mesh.
+        let grouped_by = |mesh: &Snapshot| (mesh.depends_on_client_labels(), mesh.depends_on_client_node());
+        let regrouped = grouped_by(before) != grouped_by(&snapshot);
         // Translating is work for a processor, and may take a while in a large mesh.
-        let pushed = tokio::task::spawn_blocking(move || this.push_now(&snapshot, &touched)).await;
+        let pushed = tokio::task::spawn_blocking(move || this.push_now(&snapshot, &touched, regrouped)).await;
         if let Err(error) = pushed {
             tracing::error!("a push failed, proxies keep what they have until the next: {error}");
         }
     }
 
-    fn push_now(&self, snapshot: &Arc<Snapshot>, touched: &Touched) {
+    fn push_now(&self, snapshot: &Arc<Snapshot>, touched: &Touched, regrouped: bool) {
         let generation = snapshot.revision();
         let connections = self.0.hub.connections();
+        // A view is translated for one of those that stay with it.
+        let (moving, staying): (Vec<_>, Vec<_>) = connections.iter().partition(|connection| {
+            let session = connection.session();
+            (regrouped || session.may_see_otherwise(touched))
+                && session.sees_otherwise(&self.0.views, snapshot)
+        });
         let mut by_view: HashMap<*const View<Translation>, Vec<&Arc<Connection<ProxySession>>>> =
             HashMap::new();
-        for connection in &connections {
+        for connection in staying {
             let session = connection.session();
-            session.view.load().represent(&session.subject);
+            for view in session.sight.load().views() {
+                let others = by_view.entry(Arc::as_ptr(view)).or_default();
+                if others.is_empty() {
+                    view.represent(&session.subject);
+                }
+                others.push(connection);
+            }
         }
         // Views first move on, so that whoever moves to another finds it current.
         let differing = self.0.views.advance(snapshot, touched);
-        for connection in &connections {
-            let session = connection.session();
-            if session.may_see_otherwise(touched)
-                && session.reconsider(&self.0.views, snapshot, connection.node())
-            {
-                connection.notify(&Arc::new(Changes { generation, types: everything() }));
-                continue;
-            }
-            by_view.entry(Arc::as_ptr(&session.view.load())).or_default().push(connection);
+        for connection in moving {
+            connection.session().look(&self.0.views, snapshot);
+            connection.notify(&Arc::new(Changes { generation, types: everything() }));
         }
         for (view, differences) in differing {
             let Some(connections) = by_view.get(&Arc::as_ptr(&view)) else { continue };
@@ -107,21 +118,19 @@ impl Source for Proxies {
             Status::permission_denied(error.to_string())
         })?;
         let snapshot = self.0.mesh.snapshot();
-        let (common, subject) = self
-            .0
-            .views
-            .translator
-            .subject(&snapshot, node)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let translator = &self.0.views.translator;
+        let subject =
+            translator.subject(node).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let subject = Arc::new(subject);
-        let view = ArcSwap::new(self.0.views.view(&common, &subject, &snapshot));
+        let keys = translator.keys(&snapshot, &subject);
+        let sight = ArcSwap::from_pointee(Sight::new(&self.0.views, &keys, &subject, &snapshot));
         tracing::info!(node = node.id, "a proxy has connected");
         Ok(ProxySession {
             trust_domain: TrustDomain(self.0.mesh.clone()),
             caller,
             client,
             subject,
-            view,
+            sight,
             proxies: self.0.clone(),
         })
     }
@@ -135,7 +144,7 @@ pub(crate) struct ProxySession {
     pub(crate) client: Client,
     trust_domain: TrustDomain,
     subject: Arc<Proxy>,
-    view: ArcSwap<View<Translation>>,
+    sight: ArcSwap<Sight<Translation>>,
     proxies: Arc<Inner>,
 }
 
@@ -150,14 +159,15 @@ impl ProxySession {
             })
     }
 
-    /// Moves to the view that fits now; says whether that is another.
-    fn reconsider(&self, views: &Views<Translation>, snapshot: &Arc<Snapshot>, node: &Node) -> bool {
-        let Ok((common, _)) = views.translator.subject(snapshot, node) else { return false };
-        if common == self.view.load().common() {
-            return false;
-        }
-        self.view.store(views.view(&common, &self.subject, snapshot));
-        true
+    /// Whether other views than the proxy's fit now.
+    fn sees_otherwise(&self, views: &Views<Translation>, snapshot: &Arc<Snapshot>) -> bool {
+        !self.sight.load().is_of(&views.translator.keys(snapshot, &self.subject))
+    }
+
+    /// Moves to the views that fit now.
+    fn look(&self, views: &Views<Translation>, snapshot: &Arc<Snapshot>) {
+        let keys = views.translator.keys(snapshot, &self.subject);
+        self.sight.store(Arc::new(Sight::new(views, &keys, &self.subject, snapshot)));
     }
 
     /// Private keys go to gateways that have proved who they are, and nobody else.
@@ -173,7 +183,8 @@ impl Session for ProxySession {
         if type_url == TypeUrl::SECRET && !self.may_have_secrets() {
             return Vec::new();
         }
-        self.view.load().resources(&self.proxies.views.translator, type_url, selection)
+        let translator = &self.proxies.views.translator;
+        self.sight.load().resources(translator, &self.subject, type_url, selection)
     }
 
     fn sent(&self, type_url: TypeUrl, _resources: usize, bytes: usize) {

@@ -4,12 +4,30 @@
 use envoy_types::pb::envoy::config::core::v3::Node;
 use mizzen_model::{Host, Snapshot, Touched};
 pub(crate) use mizzen_translate::Affected;
-use mizzen_translate::{Context, Proxy, ProxyError};
+use mizzen_translate::{Context, Proxy, ProxyError, ViewKey};
 use mizzen_xds::server::Selection;
 use mizzen_xds::{Resource, TypeUrl};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+
+/// Whose resources. Most of them many workloads have in common; keeping these once is what makes a change
+/// cost the number of namespaces, not that of workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What all clients have that see the same of the mesh: clusters of services, endpoints, routes.
+    Clients,
+    /// What follows from the workload itself: listeners, its own ports, secrets.
+    Workload,
+}
+
+/// What a proxy has in common with others, as text: proxies of equal text get equal resources of that part,
+/// whichever of them is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keys {
+    pub(crate) clients: String,
+    pub(crate) workload: String,
+}
 
 /// Turns snapshots into resources. Pure.
 pub(crate) trait Translate: Send + Sync + 'static {
@@ -18,32 +36,45 @@ pub(crate) trait Translate: Send + Sync + 'static {
     /// The mesh as a proxy sees it, for several questions in a row.
     type Context<'a>;
 
-    /// Reads a proxy, and tells what it has in common with those that see the same: proxies of
-    /// equal text get equal resources, whichever of them is asked for.
-    fn subject(&self, snapshot: &Arc<Snapshot>, node: &Node) -> Result<(String, Self::Subject), ProxyError>;
+    /// Reads a proxy.
+    fn subject(&self, node: &Node) -> Result<Self::Subject, ProxyError>;
+
+    /// What it has in common with others as the mesh is now.
+    fn keys(&self, snapshot: &Arc<Snapshot>, subject: &Self::Subject) -> Keys;
+
+    /// The part that a resource is of.
+    fn part_of(&self, subject: &Self::Subject, type_url: TypeUrl, name: &str) -> Part;
 
     /// The mesh as `subject` sees it.
     fn context<'a>(&self, snapshot: &Arc<Snapshot>, subject: &'a Self::Subject) -> Self::Context<'a>;
 
-    /// The resources that the proxy sees.
+    /// The resources that the proxy sees: those of a part, or the named ones, which are of that part.
     fn resources(
         &self,
         context: &Self::Context<'_>,
+        part: Part,
         type_url: TypeUrl,
         selection: Selection<'_>,
     ) -> Vec<Resource>;
 
-    /// All clusters or endpoints of some hosts; those of no host too, where they may have changed
-    /// along with these.
+    /// All clusters or endpoints of some hosts; of the workload's part those of no host, where they may have
+    /// changed along with these.
     fn of_hosts(
         &self,
         context: &Self::Context<'_>,
+        part: Part,
         type_url: TypeUrl,
         hosts: &BTreeSet<Host>,
     ) -> Vec<Resource>;
 
-    /// What a change can affect. May say too much, never too little.
-    fn affected(&self, context: &Self::Context<'_>, touched: &Touched, type_url: TypeUrl) -> Affected;
+    /// What a change since `before` can affect. May say too much, never too little.
+    fn affected(
+        &self,
+        before: &Snapshot,
+        context: &Self::Context<'_>,
+        touched: &Touched,
+        type_url: TypeUrl,
+    ) -> Affected;
 }
 
 /// The types that proxies can ask for.
@@ -56,41 +87,82 @@ impl Translate for Translation {
     type Subject = Proxy;
     type Context<'a> = Context<'a>;
 
-    fn subject(&self, snapshot: &Arc<Snapshot>, node: &Node) -> Result<(String, Proxy), ProxyError> {
-        let proxy = Proxy::from_node(node)?;
-        Ok((common(snapshot, &proxy), proxy))
+    fn subject(&self, node: &Node) -> Result<Proxy, ProxyError> {
+        Proxy::from_node(node)
+    }
+
+    fn keys(&self, snapshot: &Arc<Snapshot>, proxy: &Proxy) -> Keys {
+        let clients = ViewKey::of(&Context::new(snapshot, proxy));
+        Keys { clients: format!("{clients:?}"), workload: workload(snapshot, proxy) }
+    }
+
+    fn part_of(&self, proxy: &Proxy, type_url: TypeUrl, name: &str) -> Part {
+        match type_url {
+            TypeUrl::ENDPOINT => Part::Clients,
+            TypeUrl::CLUSTER if mizzen_translate::host_of(name).is_some() => Part::Clients,
+            // A gateway's routes follow from the Gateways that select it.
+            TypeUrl::ROUTE if !proxy.is_router() => Part::Clients,
+            _ => Part::Workload,
+        }
     }
 
     fn context<'a>(&self, snapshot: &Arc<Snapshot>, proxy: &'a Proxy) -> Context<'a> {
         Context::new(snapshot, proxy)
     }
 
-    fn resources(&self, context: &Context<'_>, type_url: TypeUrl, selection: Selection<'_>) -> Vec<Resource> {
-        let names = match selection {
-            Selection::Everything => None,
-            Selection::Named(names) => Some(names),
-        };
-        mizzen_translate::translate(context, type_url, names)
-    }
-
-    fn of_hosts(&self, context: &Context<'_>, type_url: TypeUrl, hosts: &BTreeSet<Host>) -> Vec<Resource> {
-        let mut found = mizzen_translate::of_hosts(context, type_url, hosts);
-        if type_url == TypeUrl::CLUSTER {
-            // A service that came or went may be one that leads to the workload's own ports.
-            found.extend(mizzen_translate::clusters_of_no_host(context));
+    fn resources(
+        &self,
+        context: &Context<'_>,
+        part: Part,
+        type_url: TypeUrl,
+        selection: Selection<'_>,
+    ) -> Vec<Resource> {
+        match (selection, type_url, part) {
+            (Selection::Named(names), ..) => mizzen_translate::translate(context, type_url, Some(names)),
+            (Selection::Everything, TypeUrl::CLUSTER, Part::Clients) => {
+                mizzen_translate::clusters_of_hosts(context)
+            }
+            (Selection::Everything, TypeUrl::CLUSTER, Part::Workload) => {
+                mizzen_translate::clusters_of_no_host(context)
+            }
+            // All others are of one part as a whole.
+            (Selection::Everything, ..) if self.part_of(context.proxy, type_url, "") == part => {
+                mizzen_translate::translate(context, type_url, None)
+            }
+            (Selection::Everything, ..) => Vec::new(),
         }
-        found
     }
 
-    fn affected(&self, context: &Context<'_>, touched: &Touched, type_url: TypeUrl) -> Affected {
-        mizzen_translate::affected(touched, context, type_url)
+    fn of_hosts(
+        &self,
+        context: &Context<'_>,
+        part: Part,
+        type_url: TypeUrl,
+        hosts: &BTreeSet<Host>,
+    ) -> Vec<Resource> {
+        match part {
+            Part::Clients => mizzen_translate::of_hosts(context, type_url, hosts),
+            // A service that came or went may be one that leads to the workload's own ports.
+            Part::Workload if type_url == TypeUrl::CLUSTER => mizzen_translate::clusters_of_no_host(context),
+            Part::Workload => Vec::new(),
+        }
+    }
+
+    fn affected(
+        &self,
+        before: &Snapshot,
+        context: &Context<'_>,
+        touched: &Touched,
+        type_url: TypeUrl,
+    ) -> Affected {
+        mizzen_translate::affected(touched, before, context, type_url)
     }
 }
 
 /// A proxy without what tells it from its siblings, as text: labels and locality as they are now,
 /// the names that its pod gives to ports, and of its addresses only the families, unless a Sidecar
 /// leads connections to them.
-fn common(snapshot: &Arc<Snapshot>, proxy: &Proxy) -> String {
+fn workload(snapshot: &Arc<Snapshot>, proxy: &Proxy) -> String {
     let mut common = proxy.clone();
     common.labels = proxy.current_labels(snapshot);
     common.locality = proxy.current_locality(snapshot);

@@ -1,7 +1,8 @@
-//! What a group of proxies sees: resources translated once for all of them and kept current.
+//! What a group of proxies sees: a part of their resources, translated once for all of them and kept
+//! current. A proxy has two views, one for each [`Part`].
 
 use super::known::Known;
-use super::translation::{Affected, Translate};
+use super::translation::{Affected, Part, Translate};
 use mizzen_model::{Snapshot, Touched};
 use mizzen_xds::server::Selection;
 use mizzen_xds::{Resource, TypeUrl};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Weak};
 /// One view. Sessions hold it; it goes when the last of them does.
 pub(crate) struct View<T: Translate> {
     common: Arc<str>,
+    part: Part,
     state: Mutex<State<T>>,
     bodies: Arc<Bodies>,
 }
@@ -48,7 +50,7 @@ impl<T: Translate> View<T> {
         let State { snapshot, subject, types } = &mut *state;
         let known = types.entry(type_url).or_default();
         let translate = |selection: Selection<'_>| {
-            translator.resources(&translator.context(snapshot, subject), type_url, selection)
+            translator.resources(&translator.context(snapshot, subject), self.part, type_url, selection)
         };
         match selection {
             Selection::Everything => {
@@ -76,11 +78,11 @@ impl<T: Translate> View<T> {
     fn advance(&self, translator: &T, snapshot: &Arc<Snapshot>, touched: &Touched) -> Differences {
         let mut state = self.state.lock();
         let State { snapshot: current, subject, types } = &mut *state;
-        *current = snapshot.clone();
+        let before = std::mem::replace(current, snapshot.clone());
         let context = translator.context(snapshot, subject);
         let mut differences = Vec::new();
         for (type_url, known) in types.iter_mut() {
-            let affected = translator.affected(&context, touched, *type_url);
+            let affected = translator.affected(&before, &context, touched, *type_url);
             let changed = self.update(translator, &context, *type_url, known, affected);
             if !changed.is_empty() {
                 differences.push((*type_url, changed.into()));
@@ -107,11 +109,11 @@ impl<T: Translate> View<T> {
             Affected::Hosts(hosts) => {
                 let asked = hosts.iter().flat_map(|host| known.names_of_host(host.as_str()));
                 let asked = asked.chain(known.names_of_no_host()).cloned().collect();
-                (asked, known.whole.then(|| translator.of_hosts(context, type_url, &hosts)))
+                (asked, known.whole.then(|| translator.of_hosts(context, self.part, type_url, &hosts)))
             }
             Affected::Everything => {
                 let asked = known.names().cloned().collect();
-                let all = || translator.resources(context, type_url, Selection::Everything);
+                let all = || translator.resources(context, self.part, type_url, Selection::Everything);
                 (asked, known.whole.then(all))
             }
         };
@@ -121,7 +123,7 @@ impl<T: Translate> View<T> {
                 found
             }
             None if asked.is_empty() => return Vec::new(),
-            None => translator.resources(context, type_url, Selection::Named(&asked)),
+            None => translator.resources(context, self.part, type_url, Selection::Named(&asked)),
         };
         self.settle(known, asked, found)
     }
@@ -169,9 +171,10 @@ impl<T: Translate> Views<T> {
         Self { translator, views: Mutex::default(), bodies: Arc::default() }
     }
 
-    /// The view of proxies like this, starting from `snapshot` if it is new.
+    /// The view of proxies that have this in common, starting from `snapshot` if it is new.
     pub(crate) fn view(
         &self,
+        part: Part,
         common: &str,
         subject: &Arc<T::Subject>,
         snapshot: &Arc<Snapshot>,
@@ -183,8 +186,8 @@ impl<T: Translate> Views<T> {
         views.retain(|_, view| view.strong_count() > 0);
         let common: Arc<str> = common.into();
         let state = State { snapshot: snapshot.clone(), subject: subject.clone(), types: BTreeMap::new() };
-        let view =
-            Arc::new(View { common: common.clone(), state: Mutex::new(state), bodies: self.bodies.clone() });
+        let bodies = self.bodies.clone();
+        let view = Arc::new(View { common: common.clone(), part, state: Mutex::new(state), bodies });
         views.insert(common, Arc::downgrade(&view));
         view
     }

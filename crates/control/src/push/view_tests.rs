@@ -1,4 +1,6 @@
 use super::*;
+use crate::push::sight::Sight;
+use crate::push::translation::Keys;
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use mizzen_model::{Host, Store};
@@ -18,24 +20,32 @@ impl Translate for Fake {
     type Subject = ();
     type Context<'a> = ();
 
-    fn subject(&self, _: &Arc<Snapshot>, _: &Node) -> Result<(String, ()), ProxyError> {
-        Ok((String::new(), ()))
+    fn subject(&self, _: &Node) -> Result<(), ProxyError> {
+        Ok(())
+    }
+
+    fn keys(&self, _: &Arc<Snapshot>, (): &()) -> Keys {
+        Keys { clients: String::new(), workload: String::new() }
+    }
+
+    fn part_of(&self, (): &(), _: TypeUrl, name: &str) -> Part {
+        if name.starts_with("own") { Part::Workload } else { Part::Clients }
     }
 
     fn context(&self, _: &Arc<Snapshot>, (): &()) {}
 
-    fn of_hosts(&self, (): &(), type_url: TypeUrl, hosts: &BTreeSet<Host>) -> Vec<Resource> {
-        let all = self.resources(&(), type_url, Selection::Everything);
+    fn of_hosts(&self, (): &(), part: Part, type_url: TypeUrl, hosts: &BTreeSet<Host>) -> Vec<Resource> {
+        let all = self.resources(&(), part, type_url, Selection::Everything);
         let about = |name: &str| hosts.iter().any(|host| name.ends_with(&format!("|{host}")));
         all.into_iter().filter(|resource| about(&resource.name) || !resource.name.contains('|')).collect()
     }
 
-    fn resources(&self, (): &(), _: TypeUrl, selection: Selection<'_>) -> Vec<Resource> {
+    fn resources(&self, (): &(), part: Part, _: TypeUrl, selection: Selection<'_>) -> Vec<Resource> {
         let resources = self.resources.lock();
         let found: Vec<_> = resources
             .iter()
             .filter(|(name, _)| match selection {
-                Selection::Everything => true,
+                Selection::Everything => self.part_of(&(), TypeUrl::CLUSTER, name) == part,
                 Selection::Named(names) => names.iter().any(|wanted| **wanted == ***name),
             })
             .map(|(name, body)| Resource::new(name.as_str(), Bytes::from(body.clone())))
@@ -44,7 +54,7 @@ impl Translate for Fake {
         found
     }
 
-    fn affected(&self, (): &(), _: &Touched, _: TypeUrl) -> Affected {
+    fn affected(&self, _: &Snapshot, (): &(), _: &Touched, _: TypeUrl) -> Affected {
         self.affected.lock().clone().unwrap_or(Affected::Nothing)
     }
 }
@@ -60,7 +70,7 @@ fn views(resources: &[(&str, &str)]) -> Views<Fake> {
 }
 
 fn view(views: &Views<Fake>, common: &str) -> Arc<View<Fake>> {
-    views.view(common, &Arc::new(()), &snapshot())
+    views.view(Part::Clients, common, &Arc::new(()), &snapshot())
 }
 
 fn set(views: &Views<Fake>, name: &str, body: Option<&str>) {
@@ -161,6 +171,29 @@ fn a_change_of_a_host_concerns_what_it_had_and_what_it_has() {
     set(&views, "fixed", Some("2"));
     let changed = differences(&views, Affected::Hosts([Host::new("a")].into()));
     assert_eq!(changed, [["fixed", "outbound|80|v1|a", "outbound|80|v2|a"]]);
+}
+
+#[test]
+fn workloads_share_what_clients_have_in_common() {
+    let views = views(&[("a", "1"), ("b", "1"), ("own", "1")]);
+    let sight = |workload: &str| {
+        let keys = Keys { clients: "clients".to_owned(), workload: workload.to_owned() };
+        Sight::new(&views, &keys, &Arc::new(()), &snapshot())
+    };
+    let (first, second) = (sight("one"), sight("two"));
+    let names = |sight: &Sight<Fake>, selection: Selection<'_>| -> Vec<String> {
+        let found = sight.resources(&views.translator, &(), TypeUrl::CLUSTER, selection);
+        found.iter().map(|resource| resource.name.to_string()).collect()
+    };
+    assert_eq!(names(&first, Selection::Everything), ["a", "b", "own"]);
+    assert_eq!(translated(&views), 3);
+    assert_eq!(names(&second, Selection::Everything), ["a", "b", "own"]);
+    assert_eq!(translated(&views), 1, "only what is the workload's own");
+    assert_eq!(names(&second, Selection::Named(&[name("own"), name("b")])), ["b", "own"]);
+
+    set(&views, "a", Some("2"));
+    set(&views, "own", Some("2"));
+    assert_eq!(differences(&views, Affected::Everything).concat().len(), 3, "a once, each its own");
 }
 
 #[test]
