@@ -20,6 +20,8 @@ pub(super) struct Admitted {
     pub(super) secure: bool,
     pub(super) edge: bool,
     pub(super) tells_peer: bool,
+    /// Whether there are `x-envoy-*` headers, which may change timeouts and retries.
+    pub(super) steered: bool,
     pub(super) upgrade: Option<String>,
     pub(super) random: u64,
 }
@@ -88,6 +90,7 @@ pub(super) fn admit(
         secure,
         edge,
         tells_peer,
+        steered: survey.envoy,
         upgrade,
         random: rand::random(),
     })

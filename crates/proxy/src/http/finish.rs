@@ -172,7 +172,9 @@ impl Finish<'_> {
             }
             headers.remove(headers::PEER_METADATA_ID);
         }
-        headers.remove(headers::DECORATOR_OPERATION);
+        if survey.envoy {
+            headers.remove(headers::DECORATOR_OPERATION);
+        }
         if record.grpc {
             record.grpc_status = headers::grpc_status(headers);
         }

@@ -48,6 +48,9 @@ pub(crate) struct Flight<'a> {
     pub(crate) upgrade: Option<String>,
     /// Whether it came over TLS.
     pub(crate) secure: bool,
+    /// Whether it carries `x-envoy-*` headers, which may change timeouts and retries. Looking for each
+    /// of them in every request is what a good part of its preparation would go to.
+    pub(crate) steered: bool,
     /// Whether the upstream wants header names in the case they were received in.
     pub(crate) keeps_case: bool,
 }
@@ -75,7 +78,7 @@ enum AttemptError {
 
 impl Flight<'_> {
     /// Sends the request, as often as its policies say, until there is a response or no hope.
-    pub(super) async fn run(mut self, record: &mut RequestRecord) -> Result<Arrived, Failure> {
+    pub(super) async fn run(&mut self, record: &mut RequestRecord) -> Result<Arrived, Failure> {
         let worker = Rc::clone(&self.connection.downstream.worker);
         let (name, chosen) = self.choose()?;
         record.cluster_name = Some(Arc::clone(&name));
@@ -89,7 +92,7 @@ impl Flight<'_> {
         let policy = self.retry_policy();
         let (hash, cookie) = self.hash();
         self.prepare(record, chosen, &timeouts, policy.as_deref());
-        crate::mirror::start(&self);
+        crate::mirror::start(self);
         let version = match self.upgrade {
             // Only HTTP/1.1 changes protocols on the way.
             Some(_) => Version::Http1,

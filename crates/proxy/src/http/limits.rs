@@ -4,6 +4,7 @@ use super::body::{Deadline, RequestSource};
 use super::forward::Flight;
 use super::headers;
 use super::routes::GrpcTimeout;
+use http::HeaderName;
 use std::time::{Duration, Instant};
 
 /// Which limit a wait ran into.
@@ -98,13 +99,11 @@ impl Flight<'_> {
                 }
             }
         }
-        if manager.filters.router.respect_expected_timeout {
-            route = headers::number(&self.headers, &headers::EXPECTED_TIMEOUT)
-                .map(Duration::from_millis)
-                .or(route);
-        }
-        if let Some(milliseconds) = headers::number(&self.headers, &headers::TIMEOUT) {
-            route = Some(Duration::from_millis(milliseconds));
+        if self.steered {
+            let told = |name: HeaderName| headers::number(&self.headers, &name).map(Duration::from_millis);
+            let expected = manager.filters.router.respect_expected_timeout;
+            route = expected.then(|| told(headers::EXPECTED_TIMEOUT)).flatten().or(route);
+            route = told(headers::TIMEOUT).or(route);
         }
         // An upgraded stream has no end to wait for.
         times.route = route.filter(|limit| !limit.is_zero() && self.upgrade.is_none());

@@ -33,4 +33,4 @@ pub use server::serve;
 
 #[cfg(test)]
 #[path = "sizes_tests.rs"]
-mod sizes_tests;
+mod sizes;

@@ -55,15 +55,17 @@ impl<'a> Flight<'a> {
         let router = self.connection.manager.filters.router;
         self.rewrite_path(router.suppress_envoy_headers);
         self.rewrite_host(chosen);
-        self.change_headers(record, chosen);
-        for name in [
-            headers::TIMEOUT,
-            headers::PER_TRY_TIMEOUT,
-            headers::RETRY_ON,
-            headers::RETRY_GRPC_ON,
-            headers::MAX_RETRIES,
-        ] {
-            self.headers.remove(name);
+        let changed = self.change_headers(record, chosen);
+        if self.steered || changed {
+            for name in [
+                headers::TIMEOUT,
+                headers::PER_TRY_TIMEOUT,
+                headers::RETRY_ON,
+                headers::RETRY_GRPC_ON,
+                headers::MAX_RETRIES,
+            ] {
+                self.headers.remove(name);
+            }
         }
         if !router.suppress_envoy_headers {
             let per_try = policy.and_then(|policy| policy.per_try_timeout);
@@ -126,7 +128,8 @@ impl<'a> Flight<'a> {
         }
     }
 
-    fn change_headers(&mut self, record: &RequestRecord, chosen: Option<usize>) {
+    /// Changes headers as configured; says whether anything is.
+    fn change_headers(&mut self, record: &RequestRecord, chosen: Option<usize>) -> bool {
         let own = weighted(self.forward, chosen).map(|cluster| &cluster.request_headers);
         let mut order: SmallVec<[_; 4]> = SmallVec::new();
         order.extend(own);
@@ -138,15 +141,18 @@ impl<'a> Flight<'a> {
         if self.table.most_specific_wins {
             order.reverse();
         }
+        order.retain(|mutations| !mutations.is_empty());
+        let changed = !order.is_empty();
         let mut authority = None;
-        for mutations in order.into_iter().filter(|mutations| !mutations.is_empty()) {
-            let changed = mutations
+        for mutations in order {
+            let host = mutations
                 .apply(&mut self.headers, |headers, format| rendered(&record.entry_with(headers), format));
-            authority = changed.or(authority);
+            authority = host.or(authority);
         }
         if let Some(new) = authority {
             self.set_authority(new);
         }
+        changed
     }
 
     /// `istio.metadata_exchange` towards the upstream.
@@ -205,6 +211,21 @@ impl<'a> Flight<'a> {
         let forward: &'a Forward = self.forward;
         let configured = forward.retry.as_deref();
         let mut policy = configured.map(Cow::Borrowed);
+        if self.steered {
+            self.steer(&mut policy);
+        }
+        let view = super::matcher::HeaderView {
+            method: self.method.as_str(),
+            path: self.path.as_str(),
+            authority: self.authority.to_str().unwrap_or_default(),
+            scheme: "",
+            headers: &self.headers,
+        };
+        policy.filter(|policy| policy.attempts > 0 && policy.applies_to(&view))
+    }
+
+    /// Changes a retry policy as the request's own headers say.
+    fn steer(&self, policy: &mut Option<Cow<'a, RetryPolicy>>) {
         let own_words = [headers::RETRY_ON, headers::RETRY_GRPC_ON];
         if own_words.iter().any(|name| self.headers.contains_key(name)) {
             let changed = policy
@@ -218,7 +239,7 @@ impl<'a> Flight<'a> {
                 }
             }
         }
-        if let Some(policy) = &mut policy {
+        if let Some(policy) = policy {
             if let Some(attempts) = headers::number(&self.headers, &headers::MAX_RETRIES) {
                 policy.to_mut().attempts = attempts;
             }
@@ -226,14 +247,6 @@ impl<'a> Flight<'a> {
                 policy.to_mut().per_try_timeout = Some(Duration::from_millis(milliseconds));
             }
         }
-        let view = super::matcher::HeaderView {
-            method: self.method.as_str(),
-            path: self.path.as_str(),
-            authority: self.authority.to_str().unwrap_or_default(),
-            scheme: "",
-            headers: &self.headers,
-        };
-        policy.filter(|policy| policy.attempts > 0 && policy.applies_to(&view))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One request: admitted, planned, answered, recorded.
 
-use super::admit::admit;
+use super::admit::{Admitted, admit};
 use super::body::{Exchange, RequestSource, ResponseBody};
 use super::connection_manager::{Connection, RouteSource};
 use super::error_response::Failure;
@@ -16,7 +16,7 @@ use super::routes::RequestView;
 use super::upgrade;
 use crate::telemetry::counters::ManagerCounts;
 use crate::telemetry::{RequestRecord, ResponseFlags, capture};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::rc::Rc;
@@ -139,8 +139,7 @@ pub(super) async fn answer(
     };
     let source = (!body.is_end_stream()).then(|| {
         let limit = route.buffer_limit.unwrap_or(REPLAY_LIMIT);
-        let keeps =
-            forward.retry.is_some() || !forward.mirrors.is_empty() || asks_for_retries(&admitted.headers);
+        let keeps = forward.retry.is_some() || !forward.mirrors.is_empty() || asks_for_retries(&admitted);
         RequestSource::new(body, keeps.then_some(limit), admitted.grpc, exchange.record.started)
     });
     if source.is_none() {
@@ -157,7 +156,7 @@ pub(super) async fn answer(
             admitted.client.internal,
         );
     }
-    let flight = Flight {
+    let mut flight = Flight {
         connection: &connection,
         table: &table,
         virtual_host,
@@ -175,6 +174,7 @@ pub(super) async fn answer(
         grpc: admitted.grpc,
         upgrade: upgrade.clone(),
         secure: admitted.secure,
+        steered: admitted.steered,
         keeps_case: false,
     };
     match flight.run(&mut exchange.record).await {
@@ -188,8 +188,9 @@ pub(super) async fn answer(
     }
 }
 
-fn asks_for_retries(headers: &HeaderMap) -> bool {
-    headers.contains_key(headers::RETRY_ON) || headers.contains_key(headers::RETRY_GRPC_ON)
+fn asks_for_retries(admitted: &Admitted) -> bool {
+    let has = |name| admitted.headers.contains_key(name);
+    admitted.steered && (has(headers::RETRY_ON) || has(headers::RETRY_GRPC_ON))
 }
 
 /// Notes what was decided.

@@ -19,6 +19,7 @@ use crate::stream::Stream;
 use crate::telemetry::counters::ClusterCounts;
 use crate::worker::Worker;
 use ahash::AHashMap;
+use futures::future::Either;
 use http::{Request, Response};
 use http1::Http1Lease;
 use http2::Http2Connection;
@@ -463,10 +464,14 @@ impl Lease {
     }
 
     /// Sends a request and waits for the head of its response.
-    pub async fn send(self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, SendError> {
+    // Not an `async fn`, which would hold the request once more.
+    pub fn send(
+        self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, SendError>> {
         match self.kind {
-            Kind::Http1(lease) => http1::send(lease, request).await,
-            Kind::Http2(lease) => http2::send(lease, request).await,
+            Kind::Http1(lease) => Either::Left(http1::send(lease, request)),
+            Kind::Http2(lease) => Either::Right(http2::send(lease, request)),
         }
     }
 }
