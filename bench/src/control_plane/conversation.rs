@@ -8,6 +8,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use mizzen_xds::TypeUrl;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -199,9 +200,9 @@ impl Kind {
     fn subscribe(&mut self, wanted: Vec<Arc<str>>) -> Option<DeltaDiscoveryRequest> {
         let mut names = Vec::new();
         for name in wanted {
-            if !self.known.contains_key(&name) {
-                names.push(name.to_string());
-                self.known.insert(name, Known::default());
+            if let Entry::Vacant(vacant) = self.known.entry(name) {
+                names.push(vacant.key().to_string());
+                vacant.insert(Known::default());
             }
         }
         self.unanswered += names.len();

@@ -259,12 +259,12 @@ fn check_abort(abort: &FaultAbort, path: &str, findings: &mut Findings) {
     if let Some(status) = abort.http_status.filter(|status| !(200..=599).contains(status)) {
         findings.error(format!("{path}.httpStatus"), format!("{status} is not a status; use 200 to 599"));
     }
-    if let Some(status) = &abort.grpc_status {
-        if grpc_status(status).is_none() {
-            let message =
-                format!("{status:?} is not a gRPC status; use a name such as UNAVAILABLE or its number");
-            findings.error(format!("{path}.grpcStatus"), message);
-        }
+    if let Some(status) = &abort.grpc_status
+        && grpc_status(status).is_none()
+    {
+        let message =
+            format!("{status:?} is not a gRPC status; use a name such as UNAVAILABLE or its number");
+        findings.error(format!("{path}.grpcStatus"), message);
     }
     match &abort.percentage {
         Some(percentage) => check_percent(percentage, &format!("{path}.percentage"), findings),

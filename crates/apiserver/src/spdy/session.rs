@@ -230,7 +230,7 @@ impl<A: FnMut(Stream) -> Result<(), String>> Session<A> {
     }
 
     async fn open(&mut self, stream: u32, finished: bool, headers: Headers) -> Result<(), SessionError> {
-        if stream % 2 == 0 || stream <= self.last {
+        if stream.is_multiple_of(2) || stream <= self.last {
             return Err(SessionError::Order(stream));
         }
         self.last = stream;

@@ -153,7 +153,7 @@ fn asks_for_nothing(value: &Value) -> bool {
 fn is_listed(pattern: &str, value: &Value) -> bool {
     HONOURED.contains(&pattern)
         || NOTHING_TO_DO.contains(&pattern)
-        || AS_IT_IS.iter().any(|(known, text)| *known == pattern && value.to_string() == *text)
+        || AS_IT_IS.contains(&(pattern, value.to_string().as_str()))
 }
 
 /// Whether the tables know parts of a field.

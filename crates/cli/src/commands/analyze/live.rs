@@ -36,11 +36,11 @@ pub struct Live<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sockets {
     /// None.
-    OfNone,
+    Nobodys,
     /// Those of the namespace in use.
     OfNamespace,
     /// All.
-    OfAll,
+    Everybodys,
 }
 
 /// The objects of a live mesh, and the namespace in use.
@@ -70,9 +70,9 @@ pub async fn read(live: &Live<'_>) -> anyhow::Result<(World, String)> {
         }
     }
     let pods = match live.sockets {
-        Sockets::OfNone => Vec::new(),
+        Sockets::Nobodys => Vec::new(),
         Sockets::OfNamespace => access.running_pods(&access.namespace, "").await?,
-        Sockets::OfAll => access.all_running_pods().await?,
+        Sockets::Everybodys => access.all_running_pods().await?,
     };
     add_sockets(&access, pods, &mut world).await;
     Ok((world, access.namespace))

@@ -175,9 +175,9 @@ async fn worlds(
         revision: arguments.revision.as_deref(),
         mesh: mesh.as_ref(),
         sockets: match (asks, arguments.all_namespaces) {
-            (false, _) => Sockets::OfNone,
+            (false, _) => Sockets::Nobodys,
             (true, false) => Sockets::OfNamespace,
-            (true, true) => Sockets::OfAll,
+            (true, true) => Sockets::Everybodys,
         },
     };
     let patience = arguments.timeout.as_std();
