@@ -14,6 +14,7 @@ pub mod admin;
 pub mod compile;
 pub mod configuration;
 pub mod connection;
+mod cork;
 pub mod generation;
 pub mod http;
 pub mod listener;

@@ -1,18 +1,25 @@
 //! The byte streams a connection can be: a plain socket, or TLS terminated or started by us. Bytes
 //! that an inspector has already read are given back first.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+/// Bytes read from the socket at once under TLS. rustls itself asks for four kilobytes at a time,
+/// which is a system call for every quarter of a record.
+const AHEAD: usize = 32 * 1024;
 
 /// A socket together with the bytes already read from it.
 #[derive(Debug)]
 pub struct Prefixed {
     prefix: Bytes,
     socket: TcpStream,
+    /// Whether more is read from the socket than is asked for.
+    reads_ahead: bool,
 }
 
 /// One end of a connection.
@@ -30,7 +37,13 @@ pub enum Stream {
 impl Prefixed {
     /// A socket from which `prefix` has been read and not yet been used.
     pub fn new(prefix: Bytes, socket: TcpStream) -> Self {
-        Self { prefix, socket }
+        Self { prefix, socket, reads_ahead: false }
+    }
+
+    /// The same, for a reader that asks for little at a time: what is there is read at once and kept
+    /// until it is asked for. An idle socket holds no room for it.
+    pub fn reading_ahead(self) -> Self {
+        Self { reads_ahead: true, ..self }
     }
 
     /// The bytes to be used before those of the socket.
@@ -87,7 +100,12 @@ impl AsyncRead for Prefixed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
-            return Pin::new(&mut self.socket).poll_read(context, buffer);
+            if !self.reads_ahead || buffer.remaining() >= AHEAD {
+                return Pin::new(&mut self.socket).poll_read(context, buffer);
+            }
+            let mut ahead = BytesMut::with_capacity(AHEAD);
+            ready!(poll_read_buf(Pin::new(&mut self.socket), context, &mut ahead))?;
+            self.prefix = ahead.freeze();
         }
         let count = self.prefix.len().min(buffer.remaining());
         buffer.put_slice(&self.prefix.split_to(count));

@@ -10,9 +10,8 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::runtime::Runtime;
+use tokio::runtime::{LocalOptions, Runtime};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::LocalSet;
 
 /// Connections one proxy holds at most, unless its bootstrap says otherwise: what stands between a
 /// flood of idle clients and the end of memory.
@@ -202,11 +201,25 @@ impl WorkerThread {
         telemetry: Arc<telemetry::Telemetry>,
     ) -> std::io::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
-        let runtime = ThreadRuntime::new()?;
+        let (started, starting) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let local = LocalSet::new();
-            local.block_on(runtime.get(), run(index, current, telemetry, receiver));
+            // Made here, since it never leaves its thread.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    runtime.block_on(run(index, current, telemetry, receiver));
+                    runtime.shutdown_background();
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
         })?;
+        // The thread answers before anything else, or has panicked.
+        starting.recv().unwrap_or_else(|ended| Err(std::io::Error::other(ended)))?;
         Ok(Self { commands, thread: Some(thread) })
     }
 

@@ -4,6 +4,7 @@ use super::body::ResponseBody;
 use super::connection_manager::{Codec, Connection, HttpConnectionManager};
 use super::request;
 use crate::connection::Downstream;
+use crate::cork::cork;
 use crate::stream::Stream;
 use crate::telemetry::log_unreadable;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -179,13 +180,14 @@ async fn serve_http2(stream: Observed, connection: &Rc<Connection>) -> hyper::Re
     }
     let handler = Rc::clone(connection);
     let service = service_fn(move |request| answer(Rc::clone(&handler), request));
+    let (stream, cork) = cork(stream);
     let served = builder.serve_connection(TokioIo::new(stream), service);
     let mut served = pin!(served);
     let mut life = Life::new(connection);
     loop {
         tokio::select! {
             biased;
-            ended = served.as_mut() => return ended,
+            ended = poll_fn(|context| cork.turn(served.as_mut(), context)) => return ended,
             end = life.over() => match end {
                 End::Gracefully => served.as_mut().graceful_shutdown(),
                 End::AtOnce => return Ok(()),

@@ -73,7 +73,8 @@ impl Acceptor {
     }
 
     async fn handshake(&self, stream: Prefixed) -> Result<(Stream, TlsInfo), AcceptError> {
-        let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let start =
+            LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream.reading_ahead()).await?;
         let config = {
             let hello = start.client_hello();
             if self.require_server_name && hello.server_name().is_none() {

@@ -89,7 +89,7 @@ impl Connector {
             // An address is verified as such and never sent as SNI (RFC 6066 §3).
             (None, None) => ServerName::IpAddress(socket.peer_addr()?.ip().to_canonical().into()),
         };
-        let stream = Prefixed::new(Bytes::new(), socket);
+        let stream = Prefixed::new(Bytes::new(), socket).reading_ahead();
         let connector = TlsConnector::from(Arc::clone(&self.config));
         let handshake = match request.application_protocols {
             Some(protocols) => {

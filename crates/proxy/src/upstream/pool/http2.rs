@@ -3,6 +3,7 @@
 
 use super::response::ResponseBody;
 use super::{HostPool, Kind, Lease, OpenInPool, SendError, SendFailure};
+use crate::cork::{Cork, Corked, cork};
 use crate::http::body::RequestBody;
 use crate::stream::Stream;
 use crate::upstream::connect::ConnectionInfo;
@@ -13,7 +14,7 @@ use http::{Request, Response};
 use http_body::Body;
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -103,6 +104,7 @@ pub(super) async fn start(
         .initial_window_size(settings.stream_window.unwrap_or(STREAM_WINDOW))
         .initial_connection_window_size(settings.connection_window.unwrap_or(CONNECTION_WINDOW))
         .max_header_list_size(HEADER_LIST_LIMIT);
+    let (stream, cork) = cork(stream);
     let (sender, mut driver) =
         builder.handshake::<_, Bytes>(stream).await.map_err(|error| format!("HTTP/2 handshake: {error}"))?;
     let connection = Rc::new(Http2Connection {
@@ -117,7 +119,7 @@ pub(super) async fn start(
     let pings = settings.keepalive.and_then(|times| Some((driver.ping_pong()?, times)));
     let (watched, open, weak) = (Rc::downgrade(&connection), OpenInPool::begin(pool), Rc::downgrade(pool));
     tokio::task::spawn_local(async move {
-        drive(driver, pings).await;
+        drive(driver, cork, pings).await;
         drop(open);
         if let Some(connection) = watched.upgrade() {
             connection.closed.set(true);
@@ -133,7 +135,13 @@ pub(super) async fn start(
 }
 
 /// Runs a connection until it ends, or until a ping is not answered.
-async fn drive(driver: Connection<Stream, Bytes>, pings: Option<(h2::PingPong, (Duration, Duration))>) {
+async fn drive(
+    driver: Connection<Corked<Stream>, Bytes>,
+    cork: Cork<Stream>,
+    pings: Option<(h2::PingPong, (Duration, Duration))>,
+) {
+    let mut driver = pin!(driver);
+    let driver = poll_fn(|context| cork.turn(driver.as_mut(), context));
     let Some((mut pings, (interval, timeout))) = pings else {
         // Streams are told how the connection ended.
         let _ = driver.await;
