@@ -2,11 +2,7 @@
 
 use crate::measure::{Cpu, Memory};
 use anyhow::Context as _;
-use futures::future::BoxFuture;
-use mizzen_apiserver::{
-    ApiServer, AsyncReadWrite, ByteStream, ExecRequest, ExecSession, LogRequest, NodeError, NodeRuntime,
-    PodRef, ServerConfig,
-};
+use mizzen_apiserver::{ApiServer, NoNode, ServerConfig};
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -63,23 +59,6 @@ pub fn serve_api(folder: &Path) -> anyhow::Result<()> {
         std::future::pending::<()>().await;
         Ok(())
     })
-}
-
-/// The pods of the simulated mesh run nowhere.
-struct NoNode;
-
-impl NodeRuntime for NoNode {
-    fn logs(&self, _: LogRequest) -> BoxFuture<'_, Result<ByteStream, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("logs")) })
-    }
-
-    fn exec(&self, _: ExecRequest) -> BoxFuture<'_, Result<ExecSession, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("exec")) })
-    }
-
-    fn connect(&self, _: PodRef, _: u16) -> BoxFuture<'_, Result<Box<dyn AsyncReadWrite>, NodeError>> {
-        Box::pin(async { Err(NodeError::Unsupported("connect")) })
-    }
 }
 
 /// `mizzen control` in a process of its own; ends with this.
