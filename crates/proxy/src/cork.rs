@@ -48,8 +48,11 @@ impl<S: AsyncWrite + Unpin> Cork<S> {
         let polled = user.poll(context);
         let mut state = self.0.borrow_mut();
         if let Poll::Ready(Err(error)) = state.poll_flush(context) {
-            // The user learns of it with its next write, if reading has not told it before.
+            // The user learns of it with its next write, if reading has not told it before. Nothing is
+            // left to flush, or turns of a user that only reads would fail and wake it for ever.
             state.failed = Some(error);
+            state.gathered = BytesMut::new();
+            state.written = false;
             context.waker().wake_by_ref();
         }
         polled

@@ -92,3 +92,32 @@ async fn a_broken_stream_fails_the_next_write() {
     let failure = poll_fn(|context| cork.turn(user.as_mut(), context)).await;
     assert_eq!(failure.expect("an error").kind(), io::ErrorKind::BrokenPipe);
 }
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Wakes(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_stream_wakes_a_user_that_only_waits_once() {
+    let (here, there) = tokio::io::duplex(100);
+    drop(there);
+    let (mut corked, cork) = cork(here);
+    let user = async {
+        corked.write_all(b"lost").await.expect("gathered");
+        std::future::pending::<()>().await;
+    };
+    let mut user = pin!(user);
+    let wakes = std::sync::Arc::<Wakes>::default();
+    let waker = std::task::Waker::from(std::sync::Arc::clone(&wakes));
+    let mut context = Context::from_waker(&waker);
+    for _ in 0..5 {
+        assert!(cork.turn(user.as_mut(), &mut context).is_pending());
+    }
+    assert_eq!(wakes.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
