@@ -7,6 +7,7 @@ use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use mizzen_xds::TypeUrl;
+use mizzen_xds::resource::collection_of;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ pub enum Unusable {
 /// One proxy, over all its streams.
 pub struct Conversation {
     node: Node,
-    kinds: [Kind; 4],
+    kinds: [Kind; 5],
 }
 
 /// A type of resources.
@@ -94,8 +95,9 @@ const ABSENT: u64 = u64::MAX;
 impl Conversation {
     /// A proxy that introduces itself as `node`.
     pub fn new(node: Node) -> Self {
-        let kinds = [TypeUrl::CLUSTER, TypeUrl::ENDPOINT, TypeUrl::LISTENER, TypeUrl::ROUTE]
-            .map(|url| Kind { url, answered: false, known: HashMap::new(), unanswered: 0 });
+        let kinds =
+            [TypeUrl::CLUSTER, TypeUrl::ENDPOINT, TypeUrl::LISTENER, TypeUrl::ROUTE, TypeUrl::VIRTUAL_HOST]
+                .map(|url| Kind { url, answered: false, known: HashMap::new(), unanswered: 0 });
         Self { node, kinds }
     }
 
@@ -112,7 +114,7 @@ impl Conversation {
             type_url: kind.url.as_str().to_owned(),
             resource_names_subscribe: match kind.url.is_wildcard_by_default() {
                 true => Vec::new(),
-                false => kind.known.keys().map(ToString::to_string).collect(),
+                false => kind.subscribed().map(ToString::to_string).collect(),
             },
             initial_resource_versions: kind
                 .known
@@ -168,7 +170,7 @@ impl Conversation {
             ..DeltaDiscoveryRequest::default()
         };
         let mut requests = vec![acknowledgement];
-        // Clusters want endpoints, listeners want routes: the type that follows.
+        // Clusters want endpoints, listeners routes, and those virtual hosts: the type that follows.
         if let Some(next) = position.and_then(|position| self.kinds.get_mut(position + 1)) {
             requests.extend(next.subscribe(wanted));
         }
@@ -179,6 +181,9 @@ impl Conversation {
 impl Kind {
     /// Takes a version over; gives the one before.
     fn set(&mut self, name: &Arc<str>, new: Known) -> Known {
+        if self.url.is_by_collection() {
+            self.answer(collection_of(name));
+        }
         let old = self.known.insert(name.clone(), new);
         if old.is_some_and(|old| old.version == 0) {
             self.unanswered -= 1;
@@ -187,14 +192,27 @@ impl Kind {
     }
 
     fn remove(&mut self, name: &str) {
-        if self.url.is_wildcard_by_default() {
+        if self.url.is_wildcard_by_default() || collection_of(name) != name {
             self.known.remove(name);
-        } else if let Some(known) = self.known.get_mut(name) {
+        } else {
+            self.answer(name);
+        }
+    }
+
+    /// What was asked for by this name does not exist, or has no version itself.
+    fn answer(&mut self, name: &str) {
+        if let Some(known) = self.known.get_mut(name) {
             if known.version == 0 {
                 self.unanswered -= 1;
             }
             known.version = ABSENT;
         }
+    }
+
+    /// The names that were asked for.
+    fn subscribed(&self) -> impl Iterator<Item = &Arc<str>> {
+        let by_collection = self.url.is_by_collection();
+        self.known.keys().filter(move |name| !by_collection || collection_of(name) == &***name)
     }
 
     fn subscribe(&mut self, wanted: Vec<Arc<str>>) -> Option<DeltaDiscoveryRequest> {

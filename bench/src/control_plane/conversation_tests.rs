@@ -37,6 +37,7 @@ fn a_proxy_asks_for_what_its_clusters_need_and_resumes_with_what_it_has() {
     assert_eq!(receive(response(TypeUrl::CLUSTER, &cluster(), 7)).len(), 1, "nothing is asked for twice");
     receive(empty(TypeUrl::LISTENER));
     receive(empty(TypeUrl::ROUTE));
+    receive(empty(TypeUrl::VIRTUAL_HOST));
     assert!(!proxy.is_complete());
     let endpoints =
         ClusterLoadAssignment { cluster_name: NAME.to_owned(), ..ClusterLoadAssignment::default() };
@@ -48,6 +49,31 @@ fn a_proxy_asks_for_what_its_clusters_need_and_resumes_with_what_it_has() {
         again.iter().filter_map(|request| request.initial_resource_versions.get(NAME)).collect();
     assert_eq!(versions, ["0000000000000007", "0000000000000008"]);
     assert_eq!(again[1].resource_names_subscribe, [NAME]);
+}
+
+#[test]
+fn routes_that_say_so_want_virtual_hosts() {
+    use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, Vhds, VirtualHost};
+    let shared = Shared::default();
+    let mut proxy = Conversation::new(Node::default());
+    let mut receive = |response| proxy.receive(response, &shared, Instant::now()).expect("a usable response");
+    let routes =
+        RouteConfiguration { name: "80".to_owned(), vhds: Some(Vhds::default()), ..Default::default() };
+    let named = |name: &str, mut response: Response| {
+        response.resources[0].name = name.to_owned();
+        response
+    };
+    let requests = receive(named("80", response(TypeUrl::ROUTE, &routes, 7)));
+    assert_eq!(requests[1].resource_names_subscribe, ["80"]);
+    receive(named("80/a", response(TypeUrl::VIRTUAL_HOST, &VirtualHost::default(), 8)));
+    for kind in [TypeUrl::CLUSTER, TypeUrl::ENDPOINT, TypeUrl::LISTENER] {
+        receive(empty(kind));
+    }
+    assert!(proxy.is_complete());
+    let again = proxy.open();
+    let hosts = again.last().expect("virtual hosts are asked for");
+    assert_eq!(hosts.resource_names_subscribe, ["80"]);
+    assert_eq!(hosts.initial_resource_versions.keys().collect::<Vec<_>>(), ["80/a"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_connection_manager::RouteSpecifier,
 };
@@ -25,7 +26,7 @@ pub struct Facts {
     pub name: Arc<str>,
     /// The newest mark that it carries; 0 if none.
     pub mark: u32,
-    /// The endpoints or routes that have to be asked for along with it.
+    /// The endpoints, routes or virtual hosts that have to be asked for along with it.
     pub refers_to: Vec<Arc<str>>,
 }
 
@@ -51,6 +52,7 @@ impl FactBook {
         let (mark, refers_to) = match type_url {
             TypeUrl::CLUSTER => (0, endpoints_of(body)?),
             TypeUrl::LISTENER => (0, routes_of(body)?),
+            TypeUrl::ROUTE => (mark_of_text(body), virtual_hosts_of(body)?),
             TypeUrl::ENDPOINT => (mark_of_endpoints(body)?, Vec::new()),
             _ => (mark_of_text(body), Vec::new()),
         };
@@ -85,6 +87,11 @@ fn routes_of(body: &Bytes) -> Result<Vec<Arc<str>>, prost::DecodeError> {
         }
     }
     Ok(routes)
+}
+
+fn virtual_hosts_of(body: &Bytes) -> Result<Vec<Arc<str>>, prost::DecodeError> {
+    let routes = RouteConfiguration::decode(body.clone())?;
+    Ok(routes.vhds.map(|_| routes.name.into()).into_iter().collect())
 }
 
 fn mark_of_endpoints(body: &Bytes) -> Result<u32, prost::DecodeError> {

@@ -235,7 +235,7 @@ fn node(service: Service, number: usize) -> Node {
         "SERVICE_ACCOUNT": SERVICE_ACCOUNT,
         "ISTIO_VERSION": mizzen_base::version::ISTIO,
         "ISTIO_PROXY_SHA": format!("mizzen-{}", mizzen_base::version::MIZZEN),
-        "MIZZEN_FEATURES": "istio-filters",
+        "MIZZEN_FEATURES": "istio-filters,vhds",
         "INSTANCE_IPS": address,
         "NAME": pod,
         "LABELS": service.labels(),

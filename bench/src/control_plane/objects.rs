@@ -74,9 +74,9 @@ impl Service {
         format!("outbound|{PORT}||{}", self.host())
     }
 
-    /// The resource that has its routes, together with all others of the port.
-    pub fn route(self) -> String {
-        PORT.to_string()
+    /// The resource that has its routes.
+    pub fn virtual_host(self) -> String {
+        format!("{PORT}/{}", self.host())
     }
 
     /// The name of one of its pods.

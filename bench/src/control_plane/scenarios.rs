@@ -78,7 +78,7 @@ impl Running {
             let counts = self.fleet.resources().into_iter().zip(before).enumerate();
             let others = counts.filter(|(namespace, _)| *namespace != own);
             elsewhere += others.map(|(_, (after, before))| after - before).sum::<u64>();
-            // The route's resource has the same name everywhere, and is another in every namespace.
+            // The virtual host has the same name everywhere, and is another in every namespace.
             self.fleet.shared.changes.forget();
         }
         let latency = self.fleet.shared.changes.take();
@@ -166,7 +166,7 @@ impl Running {
     }
 
     async fn change_virtual_service(&self, service: Service) -> anyhow::Result<()> {
-        let mark = self.fleet.shared.changes.begin(&service.route());
+        let mark = self.fleet.shared.changes.begin(&service.virtual_host());
         let object = (service.namespace(), service.name());
         let kind = ("networking.istio.io/v1", "VirtualService");
         fill::patch(&self.client, kind, (&object.0, &object.1), service.marked_virtual_service(mark)).await

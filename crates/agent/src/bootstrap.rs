@@ -70,7 +70,7 @@ fn over_ads() -> ConfigSource {
 }
 
 /// Istio's node metadata; `MIZZEN_FEATURES` tells the control plane that Istio's own filters may
-/// be sent, which stock Envoy does not have.
+/// be sent, which stock Envoy does not have, and virtual hosts one by one.
 fn node(options: &AgentOptions) -> Node {
     let addresses: Vec<String> = options.addresses.iter().map(ToString::to_string).collect();
     let mut metadata = json!({
@@ -78,7 +78,7 @@ fn node(options: &AgentOptions) -> Node {
         "SERVICE_ACCOUNT": options.service_account,
         "ISTIO_VERSION": mizzen_base::version::ISTIO,
         "ISTIO_PROXY_SHA": format!("mizzen-{}", mizzen_base::version::MIZZEN),
-        "MIZZEN_FEATURES": "istio-filters",
+        "MIZZEN_FEATURES": "istio-filters,vhds",
         "INSTANCE_IPS": addresses.join(","),
         "NAME": options.pod,
         "LABELS": options.labels,

@@ -199,7 +199,7 @@ fn ads(
     if dynamic.lds_config.is_some() {
         kinds.push(TypeUrl::LISTENER);
     }
-    kinds.extend([TypeUrl::ROUTE, TypeUrl::SECRET]);
+    kinds.extend([TypeUrl::ROUTE, TypeUrl::VIRTUAL_HOST, TypeUrl::SECRET]);
     let awaited = kinds.iter().copied().filter(|kind| kind.is_wildcard_by_default()).collect();
     let ads = Ads::compile(source, clusters, kinds, context)
         .map_err(|error| error.at("dynamic_resources.ads_config"))?;

@@ -40,6 +40,7 @@ pub fn affected(touched: &Touched, before: &Snapshot, context: &Context<'_>, typ
         TypeUrl::ENDPOINT => change.endpoints(),
         TypeUrl::LISTENER => change.listeners(),
         TypeUrl::ROUTE => change.routes(),
+        TypeUrl::VIRTUAL_HOST => change.virtual_hosts(),
         TypeUrl::SECRET => change.secrets(),
         other if other == NAME_TABLE => change.name_table(),
         _ => Affected::Nothing,
@@ -226,7 +227,40 @@ impl Change<'_> {
                 }
             }
         }
+        if self.context.proxy.virtual_host_discovery {
+            // Those of a port have their virtual hosts beside them, and never change themselves.
+            names.retain(|name| name.contains(':'));
+        }
         if names.is_empty() { Affected::Nothing } else { Affected::Names(names) }
+    }
+
+    fn virtual_hosts(&self) -> Affected {
+        if self.context.proxy.is_router() || !self.context.proxy.virtual_host_discovery {
+            return Affected::Nothing;
+        }
+        if self.view() || self.led_elsewhere() {
+            return Affected::Everything;
+        }
+        let mut led_to = self.ruled();
+        led_to.extend(self.touched.services.iter().cloned());
+        let mut hosts = led_to.clone();
+        for (host, _) in self.rerouted() {
+            hosts.insert(host.clone());
+            if host.is_wildcard() {
+                let services = self.context.scope.services().map(|service| &service.host);
+                hosts.extend(services.filter(|service| host.covers(service)).cloned());
+            }
+        }
+        // Routes of other hosts that lead to a touched service may mean its only port, or hash by its rule;
+        // and a rule for a wildcard is one for unknown hosts while no service is below it.
+        let others = (!led_to.is_empty()).then(|| self.context.scope.virtual_services());
+        for (host, rules) in others.into_iter().flatten() {
+            let covers = host.is_wildcard() && led_to.iter().any(|service| host.covers(service));
+            if covers || rules.destinations().any(|destination| led_to.contains(&destination)) {
+                hosts.insert(host.clone());
+            }
+        }
+        Self::some(hosts)
     }
 
     fn secrets(&self) -> Affected {
@@ -272,9 +306,12 @@ fn route_names(service: &mizzen_model::Service) -> Vec<String> {
         .collect()
 }
 
-/// The host a cluster's or its endpoints' name is about.
+/// The host that the name of a cluster, its endpoints or a virtual host is about.
 pub fn host_of(resource_name: &str) -> Option<Host> {
-    name::parse_outbound_cluster(resource_name).map(|(_, _, host)| host)
+    match name::parse_outbound_cluster(resource_name) {
+        Some((_, _, host)) => Some(host),
+        None => resource_name.split_once('/').map(|(_, host)| Host::new(host)),
+    }
 }
 
 #[cfg(test)]

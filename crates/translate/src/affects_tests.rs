@@ -131,10 +131,24 @@ metadata: {name: db}
 spec: {hosts: [db], tcp: [{route: [{destination: {host: cart, port: {number: 80}}}]}]}
 "
         .to_owned(),
+        "---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: below}
+spec: {hosts: ['*.below.example.com'], http: [{route: [{destination: {host: late}}]}]}
+"
+        .to_owned(),
+        "---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: below}
+spec: {hosts: [a.below.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}
+"
+        .to_owned(),
         testing::pod("default", "payments-1", "payments", "v3", "10.244.0.5"),
     ];
     let mut store = shop_with("");
-    for proxy in [sidecar("payments"), sidecar("cart"), gateway()] {
+    for proxy in [sidecar("payments"), sidecar("cart"), discovering_sidecar("cart"), gateway()] {
         for change in &changes {
             let before = store.snapshot();
             let applied = testing::apply(&mut store, change);

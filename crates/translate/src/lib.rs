@@ -31,7 +31,7 @@ mod traffic_policy;
 mod view;
 mod wire;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use mizzen_model::Host;
@@ -47,8 +47,15 @@ pub use view::ViewKey;
 pub const NAME_TABLE: TypeUrl = TypeUrl::new(mizzen_proto::type_url::NAME_TABLE);
 
 /// Every type that is translated, in the order resources depend on each other.
-pub const TYPES: [TypeUrl; 6] =
-    [TypeUrl::CLUSTER, TypeUrl::ENDPOINT, TypeUrl::LISTENER, TypeUrl::ROUTE, TypeUrl::SECRET, NAME_TABLE];
+pub const TYPES: [TypeUrl; 7] = [
+    TypeUrl::CLUSTER,
+    TypeUrl::ENDPOINT,
+    TypeUrl::LISTENER,
+    TypeUrl::ROUTE,
+    TypeUrl::VIRTUAL_HOST,
+    TypeUrl::SECRET,
+    NAME_TABLE,
+];
 
 /// The resources of one type for a proxy: those with these names as far as they exist, or all.
 pub fn translate(context: &Context<'_>, type_url: TypeUrl, names: Option<&[Arc<str>]>) -> Vec<Resource> {
@@ -57,19 +64,23 @@ pub fn translate(context: &Context<'_>, type_url: TypeUrl, names: Option<&[Arc<s
         TypeUrl::ENDPOINT => endpoints(context, names),
         TypeUrl::LISTENER => listeners(context, names),
         TypeUrl::ROUTE => routes(context, names),
+        TypeUrl::VIRTUAL_HOST => virtual_hosts(context, names),
         TypeUrl::SECRET => secrets(context, names),
         other if other == NAME_TABLE => name_tables(context, names),
         _ => Vec::new(),
     }
 }
 
-/// The clusters or endpoints of some hosts only. What was there for a host before and is not among these any
+/// The clusters, endpoints or virtual hosts of some hosts only. What was there for a host before and is not among these any
 /// more is gone.
 pub fn of_hosts<'a>(
     context: &Context<'_>,
     type_url: TypeUrl,
     hosts: impl IntoIterator<Item = &'a Host>,
 ) -> Vec<Resource> {
+    if type_url == TypeUrl::VIRTUAL_HOST {
+        return virtual_hosts_of(context, hosts);
+    }
     let services = hosts.into_iter().filter_map(|host| context.scope.service(host));
     match type_url {
         TypeUrl::CLUSTER => {
@@ -172,6 +183,38 @@ fn routes(context: &Context<'_>, names: Option<&[Arc<str>]>) -> Vec<Resource> {
             .filter_map(|name| made(name, route::sidecar::of_name(context, name)))
             .collect(),
     }
+}
+
+/// The virtual hosts of a sidecar that takes them one by one.
+fn virtual_hosts(context: &Context<'_>, names: Option<&[Arc<str>]>) -> Vec<Resource> {
+    if context.proxy.is_router() || !context.proxy.virtual_host_discovery {
+        return Vec::new();
+    }
+    match names {
+        None => {
+            route::sidecar::virtual_hosts(context).into_iter().filter_map(virtual_host_resource).collect()
+        }
+        Some(names) => {
+            let hosts: BTreeSet<Host> = names.iter().filter_map(|name| host_of(name)).collect();
+            let mut found = virtual_hosts_of(context, &hosts);
+            found.retain(|resource| is_wanted(Some(names), &resource.name));
+            found
+        }
+    }
+}
+
+fn virtual_hosts_of<'a>(context: &Context<'_>, hosts: impl IntoIterator<Item = &'a Host>) -> Vec<Resource> {
+    if context.proxy.is_router() || !context.proxy.virtual_host_discovery {
+        return Vec::new();
+    }
+    let hosts = hosts.into_iter().flat_map(|host| route::sidecar::virtual_hosts_of(context, host));
+    hosts.filter_map(virtual_host_resource).collect()
+}
+
+/// `PORT/HOST`: the host is the first of its domains.
+fn virtual_host_resource((routes, host): (String, envoy::route::VirtualHost)) -> Option<Resource> {
+    let name = format!("{routes}/{}", host.domains.first()?);
+    Some(resource(name, &host, &wire::VIRTUAL_HOST))
 }
 
 fn secrets(context: &Context<'_>, names: Option<&[Arc<str>]>) -> Vec<Resource> {

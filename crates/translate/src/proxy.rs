@@ -59,6 +59,9 @@ pub struct Proxy {
     pub node: Name,
     /// Whether it has Istio's own filters. Stock Envoy has not.
     pub istio_filters: bool,
+    /// Whether it takes the virtual hosts of services one by one (VHDS), so that a change of one does not
+    /// send all of its port again. Stock Envoy could, but holds back requests until a host is asked for.
+    pub virtual_host_discovery: bool,
     /// Whether it accepts HTTP/1.0.
     pub http10: bool,
     /// How connections get to it.
@@ -110,6 +113,7 @@ impl Proxy {
             name.rsplit_once('.').unwrap_or((name, domain.split('.').next().unwrap_or("")));
         let namespace = Some(text("NAMESPACE")).filter(|text| !text.is_empty());
         let features = text("MIZZEN_FEATURES");
+        let has = |feature: &str| features.split(',').any(|named| named.trim() == feature);
         Ok(Self {
             id: node.id.clone(),
             kind,
@@ -131,7 +135,8 @@ impl Proxy {
                 subzone: locality.sub_zone.clone(),
             }),
             node: text("NODE_NAME").into(),
-            istio_filters: features.split(',').any(|feature| feature.trim() == "istio-filters"),
+            istio_filters: has("istio-filters"),
+            virtual_host_discovery: has("vhds"),
             http10: is_true(&text("HTTP10")),
             interception: match text("INTERCEPTION_MODE").as_str() {
                 "TPROXY" => Interception::Tproxy,

@@ -42,6 +42,11 @@ pub(crate) fn sidecar(app: &str) -> Proxy {
     Proxy::from_node(&node(&id, "default", app, &[("app", app), ("version", "v1")], "istio-filters")).unwrap()
 }
 
+/// The same, taking virtual hosts one by one.
+pub(crate) fn discovering_sidecar(app: &str) -> Proxy {
+    Proxy { virtual_host_discovery: true, ..sidecar(app) }
+}
+
 /// The same as stock Envoy.
 pub(crate) fn stock_sidecar(app: &str) -> Proxy {
     Proxy { istio_filters: false, ..sidecar(app) }
@@ -138,6 +143,18 @@ pub(crate) fn routes(snapshot: &Arc<Snapshot>, proxy: &Proxy, name: &str) -> rou
     all.into_iter()
         .find(|routes| routes.name == name)
         .unwrap_or_else(|| panic!("{name} is none of {names:?}"))
+}
+
+/// The virtual hosts in the collection of this name.
+pub(crate) fn virtual_hosts(
+    snapshot: &Arc<Snapshot>,
+    proxy: &Proxy,
+    collection: &str,
+) -> Vec<route::VirtualHost> {
+    let context = Context::new(snapshot, proxy);
+    let all = translate(&context, TypeUrl::VIRTUAL_HOST, None);
+    let wanted = all.iter().filter(|found| found.name.starts_with(&format!("{collection}/")));
+    wanted.map(|found| route::VirtualHost::decode(found.body.clone()).unwrap()).collect()
 }
 
 /// The virtual host that has a domain.

@@ -22,6 +22,7 @@ pub struct ViewKey {
     node: Option<Name>,
     interception: Interception,
     istio_filters: bool,
+    virtual_host_discovery: bool,
     dns_capture: bool,
 }
 
@@ -43,6 +44,7 @@ impl ViewKey {
             node: context.scope.snapshot().depends_on_client_node().then(|| Arc::clone(&proxy.node)),
             interception: proxy.interception,
             istio_filters: proxy.istio_filters,
+            virtual_host_discovery: proxy.virtual_host_discovery,
             dns_capture: proxy.dns_capture,
         }
     }

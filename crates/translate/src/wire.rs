@@ -38,7 +38,8 @@ pub(crate) static CLUSTER: Shape =
 
 /// `envoy.config.route.v3.RouteConfiguration`.
 pub(crate) static ROUTE_CONFIGURATION: Shape = Shape { maps: &[], children: &[(2, &VIRTUAL_HOST)] };
-static VIRTUAL_HOST: Shape = Shape { maps: &[15], children: &[(3, &ROUTE)] };
+/// `envoy.config.route.v3.VirtualHost`.
+pub(crate) static VIRTUAL_HOST: Shape = Shape { maps: &[15], children: &[(3, &ROUTE)] };
 static ROUTE: Shape = Shape { maps: &[13], children: &[(4, &METADATA)] };
 
 /// `envoy.config.listener.v3.Listener`.

@@ -18,6 +18,8 @@ impl TypeUrl {
     pub const LISTENER: Self = Self("type.googleapis.com/envoy.config.listener.v3.Listener");
     /// RDS.
     pub const ROUTE: Self = Self("type.googleapis.com/envoy.config.route.v3.RouteConfiguration");
+    /// VHDS. Asked for by the name of the route configuration they are part of.
+    pub const VIRTUAL_HOST: Self = Self("type.googleapis.com/envoy.config.route.v3.VirtualHost");
     /// SDS.
     pub const SECRET: Self = Self("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret");
     /// ECDS.
@@ -41,15 +43,25 @@ impl TypeUrl {
             Self::ENDPOINT => 1,
             Self::LISTENER => 2,
             Self::ROUTE => 3,
-            Self::SECRET => 4,
-            _ => 5,
+            Self::VIRTUAL_HOST => 4,
+            Self::SECRET => 5,
+            _ => 6,
         }
     }
 
     /// Whether a first request without names asks for everything. Endpoints, routes, secrets and
     /// extensions are only ever asked for by name.
     pub fn is_wildcard_by_default(self) -> bool {
-        !matches!(self, Self::ENDPOINT | Self::ROUTE | Self::SECRET | Self::EXTENSION_CONFIG)
+        !matches!(
+            self,
+            Self::ENDPOINT | Self::ROUTE | Self::VIRTUAL_HOST | Self::SECRET | Self::EXTENSION_CONFIG
+        )
+    }
+
+    /// Whether a name that is asked for is that of a collection, and stands for all resources called
+    /// `COLLECTION/NAME`. Source: Envoy, "Virtual Host Discovery Service (VHDS)".
+    pub fn is_by_collection(self) -> bool {
+        self == Self::VIRTUAL_HOST
     }
 }
 
@@ -63,6 +75,25 @@ impl fmt::Debug for TypeUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.0)
     }
+}
+
+/// The collection that a resource named `COLLECTION/NAME` is in.
+pub fn collection_of(name: &str) -> &str {
+    name.split_once('/').map_or(name, |(collection, _)| collection)
+}
+
+/// An encoded route configuration with encoded virtual hosts added to its own: what VHDS makes of the two.
+pub fn with_virtual_hosts<'a>(routes: &[u8], hosts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    // Entries of a repeated field (`virtual_hosts`, 2) may stand anywhere in a message, so that they can be
+    // added at its end.
+    const VIRTUAL_HOSTS: u32 = 2;
+    let mut whole = routes.to_vec();
+    for host in hosts {
+        prost::encoding::encode_key(VIRTUAL_HOSTS, prost::encoding::WireType::LengthDelimited, &mut whole);
+        prost::encoding::encode_varint(host.len() as u64, &mut whole);
+        whole.extend_from_slice(host);
+    }
+    whole
 }
 
 /// One encoded resource. Cloning shares the body.

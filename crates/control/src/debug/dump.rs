@@ -2,6 +2,7 @@
 
 use crate::push::ProxySession;
 use mizzen_xds::descriptors::Descriptors;
+use mizzen_xds::resource::{collection_of, with_virtual_hosts};
 use mizzen_xds::server::{Connection, Selection, Session};
 use mizzen_xds::{Resource, TypeUrl};
 use serde_json::{Value, json};
@@ -29,10 +30,15 @@ fn dump(descriptors: &Descriptors, connection: &Connection<ProxySession>) -> Val
             json!({"name": &*resource.name, "active_state": {"listener": write(TypeUrl::LISTENER, resource)}})
         })
         .collect();
+    let hosts = session.resources(TypeUrl::VIRTUAL_HOST, Selection::Everything);
     let routes: Vec<_> = session
         .resources(TypeUrl::ROUTE, Selection::Named(&asked))
         .iter()
-        .map(|resource| json!({"route_config": write(TypeUrl::ROUTE, resource)}))
+        .map(|resource| {
+            let hosts = hosts.iter().filter(|host| collection_of(&host.name) == &*resource.name);
+            let whole = with_virtual_hosts(&resource.body, hosts.map(|host| &*host.body));
+            json!({"route_config": descriptors.write_any(TypeUrl::ROUTE.as_str(), &whole)})
+        })
         .collect();
     json!({"configs": [
         {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamic_active_clusters": clusters},

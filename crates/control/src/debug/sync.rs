@@ -38,9 +38,7 @@ fn status_of(connection: &Arc<Connection<ProxySession>>) -> Value {
     fields.insert("proxy_type".to_owned(), json!(client.kind));
     fields.insert("istio_version".to_owned(), json!(node_text(&status.node, "ISTIO_VERSION")));
     for (type_url, name) in FIELDS {
-        let Some(of_type) = status.types.iter().find(|of_type| of_type.type_url == type_url) else {
-            continue;
-        };
+        let Some(of_type) = decisive(&status.types, type_url) else { continue };
         let (sent, acknowledged) = match is_held(of_type) {
             true => (HELD, HELD),
             false => (of_type.nonce_sent.as_str(), of_type.nonce_acknowledged.as_str()),
@@ -53,6 +51,15 @@ fn status_of(connection: &Arc<Connection<ProxySession>>) -> Value {
     fields.insert("connected".to_owned(), json!(time(status.connected)));
     fields.insert("live_generation".to_owned(), json!(status.live_generation));
     Value::Object(fields)
+}
+
+/// The state of a type. Routes are in step when their virtual hosts are, which come as a type of their own.
+fn decisive(types: &[TypeStatus], type_url: TypeUrl) -> Option<&TypeStatus> {
+    let of = |wanted: TypeUrl| types.iter().find(|of_type| of_type.type_url == wanted);
+    let hosts = of(TypeUrl::VIRTUAL_HOST).filter(|hosts| {
+        type_url == TypeUrl::ROUTE && !is_held(hosts) && hosts.nonce_sent != hosts.nonce_acknowledged
+    });
+    hosts.or_else(|| of(type_url))
 }
 
 fn type_status(status: &TypeStatus) -> Value {

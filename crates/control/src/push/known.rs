@@ -47,7 +47,7 @@ impl Known {
     /// The names about one host, in as many steps as there are.
     pub(super) fn names_of_host(&self, host: &str) -> impl Iterator<Item = &Arc<str>> {
         // No name of the same host is smaller.
-        let first = HostFirst(Arc::from(format!("|{host}")));
+        let first = HostFirst(Arc::from(format!("/{host}")));
         self.resources
             .range((Bound::Included(first), Bound::Unbounded))
             .map(|(key, _)| &key.0)
@@ -64,21 +64,25 @@ impl Known {
 #[derive(Clone, PartialEq, Eq)]
 struct HostFirst(Arc<str>);
 
-/// The last part of `outbound|80|v1|HOST`; empty for names of other forms.
-fn host_of(name: &str) -> &str {
-    name.rsplit_once('|').map_or("", |(_, host)| host)
+/// What precedes the host, and the host: the last part of `outbound|80|v1|HOST` and `80/HOST`, empty for
+/// names of other forms.
+fn parts_of(name: &str) -> (&str, &str) {
+    name.rsplit_once('|').or_else(|| name.split_once('/')).unwrap_or((name, ""))
 }
 
-/// What precedes the host.
-fn rest_of(name: &str) -> &str {
-    name.rsplit_once('|').map_or(name, |(rest, _)| rest)
+fn host_of(name: &str) -> &str {
+    parts_of(name).1
+}
+
+/// By host, then by the rest. The length tells `/` from the empty name, of which it must be the lesser.
+fn order(name: &str) -> (&str, &str, Reverse<usize>, &str) {
+    let (rest, host) = parts_of(name);
+    (host, rest, Reverse(name.len()), name)
 }
 
 impl Ord for HostFirst {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The length tells `|` from the empty name, of which it must be the lesser.
-        let key = |name| (host_of(name), rest_of(name), Reverse(name.len()));
-        key(&*self.0).cmp(&key(&*other.0))
+        order(&self.0).cmp(&order(&other.0))
     }
 }
 

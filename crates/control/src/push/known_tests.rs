@@ -17,13 +17,18 @@ fn names_are_found_by_the_host_they_are_about() {
         "outbound|80||b.default.svc.cluster.local",
         "outbound|80|v1|b.default.svc.cluster.local",
         "outbound|80||a.b.default.svc.cluster.local",
+        "80/b.default.svc.cluster.local",
         "inbound|8080||",
         "PassthroughCluster",
     ]);
     let host = "b.default.svc.cluster.local";
     assert_eq!(
         of_host(&known, host),
-        ["outbound|80||b.default.svc.cluster.local", "outbound|80|v1|b.default.svc.cluster.local"]
+        [
+            "80/b.default.svc.cluster.local",
+            "outbound|80||b.default.svc.cluster.local",
+            "outbound|80|v1|b.default.svc.cluster.local"
+        ]
     );
     assert_eq!(of_host(&known, "c"), Vec::<&str>::new());
     assert_eq!(of_host(&known, ""), ["PassthroughCluster", "inbound|8080||"]);
@@ -32,7 +37,7 @@ fn names_are_found_by_the_host_they_are_about() {
 
 proptest! {
     #[test]
-    fn a_host_has_exactly_its_names(names in prop::collection::btree_set("[a-c|]{0,6}", 0..40), host in "[a-c]{0,2}") {
+    fn a_host_has_exactly_its_names(names in prop::collection::btree_set("[a-c|/]{0,6}", 0..40), host in "[a-c]{0,2}") {
         let list: Vec<_> = names.iter().map(String::as_str).collect();
         let known = known(&list);
         let mut expected: Vec<_> = list.iter().copied().filter(|name| host_of(name) == host).collect();

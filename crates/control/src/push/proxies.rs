@@ -225,6 +225,7 @@ pub(crate) fn short_name(type_url: TypeUrl) -> &'static str {
         TypeUrl::ENDPOINT => "eds",
         TypeUrl::LISTENER => "lds",
         TypeUrl::ROUTE => "rds",
+        TypeUrl::VIRTUAL_HOST => "vhds",
         TypeUrl::SECRET => "sds",
         TypeUrl::EXTENSION_CONFIG => "ecds",
         _ => "nds",

@@ -101,7 +101,7 @@ impl Translate for Translation {
             TypeUrl::ENDPOINT => Part::Clients,
             TypeUrl::CLUSTER if mizzen_translate::host_of(name).is_some() => Part::Clients,
             // A gateway's routes follow from the Gateways that select it.
-            TypeUrl::ROUTE if !proxy.is_router() => Part::Clients,
+            TypeUrl::ROUTE | TypeUrl::VIRTUAL_HOST if !proxy.is_router() => Part::Clients,
             _ => Part::Workload,
         }
     }

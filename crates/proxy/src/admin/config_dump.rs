@@ -171,8 +171,10 @@ impl Dump<'_> {
         let dynamic: Vec<_> = records
             .all(TypeUrl::ROUTE)
             .filter(|(name, _)| self.wants(name))
-            .map(|(_, record)| {
-                let mut entry = self.state(TypeUrl::ROUTE, "route_config", record);
+            .map(|(name, record)| {
+                let body = manager.whole_routes(name, record).into();
+                let whole = Record { body, ..record.clone() };
+                let mut entry = self.state(TypeUrl::ROUTE, "route_config", &whole);
                 if let Some(failure) = self.failure(TypeUrl::ROUTE, record) {
                     entry.insert("error_state".to_owned(), failure);
                 }

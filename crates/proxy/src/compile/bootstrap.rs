@@ -80,7 +80,8 @@ pub fn check(bootstrap: &Bootstrap) -> Result<(), CompileError> {
     Ok(())
 }
 
-fn aggregated(source: Option<&ConfigSource>, field: &str) -> Result<(), CompileError> {
+/// Refuses what does not come over the one stream to the control plane.
+pub fn aggregated(source: Option<&ConfigSource>, field: &str) -> Result<(), CompileError> {
     match source.and_then(|source| source.config_source_specifier.as_ref()) {
         None | Some(ConfigSourceSpecifier::Ads(_)) => Ok(()),
         Some(_) => Err(CompileError::unsupported(field, "a source other than ADS")),

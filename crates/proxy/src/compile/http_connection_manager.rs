@@ -163,7 +163,14 @@ fn routes(message: &pb::HttpConnectionManager, context: &Context) -> Result<Rout
     match &message.route_specifier {
         Some(hcm::RouteSpecifier::Rds(rds)) => Ok(RouteSource::Named(rds.route_config_name.as_str().into())),
         Some(hcm::RouteSpecifier::RouteConfig(config)) => {
-            let table = route::compile(config, None, context).map_err(|error| error.at("route_config"))?;
+            if config.vhds.is_some() {
+                return Err(CompileError::unsupported(
+                    "route_config.vhds",
+                    "virtual hosts beside routes that are not",
+                ));
+            }
+            let table = route::compile(config, None, Vec::new(), context)
+                .map_err(|error| error.at("route_config"))?;
             Ok(RouteSource::Inline(Arc::new(table)))
         }
         Some(hcm::RouteSpecifier::ScopedRoutes(_)) => {

@@ -12,15 +12,29 @@ use std::sync::Arc;
 
 pub use crate::http::routes::RouteTable;
 
+/// A virtual host that was discovered by itself.
+pub struct Discovered {
+    /// Compiled.
+    pub host: Arc<VirtualHost>,
+    /// The hosts it is for.
+    pub domains: Vec<String>,
+}
+
 /// Compiles one route configuration; `previous` is what served under this name, so that parts that
-/// did not change can be shared.
+/// did not change can be shared. `discovered` are its virtual hosts if it has them beside it (VHDS).
+///
+/// Two discovered ones that want the same domain come from objects that know nothing of each other: the
+/// domain goes to the one that names it first of all its own, else to the one that comes first. The message's
+/// own get what is left.
 pub fn compile(
     message: &pb::RouteConfiguration,
     _previous: Option<&RouteTable>,
+    discovered: Vec<Discovered>,
     context: &Context,
 ) -> Result<RouteTable, CompileError> {
+    let source = message.vhds.as_ref().map(|vhds| vhds.config_source.as_ref());
+    super::bootstrap::aggregated(source.flatten(), "vhds.config_source")?;
     for (set, field) in [
-        (message.vhds.is_some(), "vhds"),
         (!message.cluster_specifier_plugins.is_empty(), "cluster_specifier_plugins"),
         (!message.request_mirror_policies.is_empty(), "request_mirror_policies"),
         (!message.vhost_header.is_empty(), "vhost_header"),
@@ -47,13 +61,23 @@ pub fn compile(
         )
         .map_err(|error| error.at("response"))?,
         most_specific_wins: message.most_specific_header_mutations_wins,
+        discovers: source.is_some(),
         ..RouteTable::default()
     };
+    for (index, discovered) in discovered.iter().enumerate() {
+        discovered.domains.first().map(|domain| table.domains.insert_free(domain, index));
+    }
+    for (index, discovered) in discovered.into_iter().enumerate() {
+        discovered.domains.iter().skip(1).for_each(|domain| table.domains.insert_free(domain, index));
+        table.hosts.push(discovered.host);
+    }
     for (index, host) in message.virtual_hosts.iter().enumerate() {
         let at = |error: CompileError| error.at(format!("virtual_hosts[{index}]"));
         let compiled = virtual_host(host, context).map_err(at)?;
         for (number, domain) in host.domains.iter().enumerate() {
-            if !table.domains.insert(domain, index) {
+            if table.discovers {
+                table.domains.insert_free(domain, table.hosts.len());
+            } else if !table.domains.insert(domain, index) {
                 let reason = format!("'{domain}' is a domain of another virtual host too");
                 return Err(at(CompileError::invalid(format!("domains[{number}]"), reason)));
             }
@@ -63,7 +87,8 @@ pub fn compile(
     Ok(table)
 }
 
-fn virtual_host(message: &pb::VirtualHost, context: &Context) -> Result<VirtualHost, CompileError> {
+/// Compiles one virtual host.
+pub fn virtual_host(message: &pb::VirtualHost, context: &Context) -> Result<VirtualHost, CompileError> {
     for (set, field) in [
         (message.matcher.is_some(), "matcher"),
         (!message.rate_limits.is_empty(), "rate_limits"),

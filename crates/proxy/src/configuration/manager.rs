@@ -4,6 +4,7 @@
 //! endpoints, an accepted listener until it has its routes; meanwhile what served before goes on.
 //! Whatever cannot be had in time is gone without, as in Envoy (`initial_fetch_timeout`).
 
+mod virtual_hosts;
 mod warming;
 
 use super::records::Records;
@@ -11,6 +12,7 @@ use super::sockets::{BindError, Closed, Sockets};
 use crate::compile::route::RouteTable;
 use crate::compile::{self, CompileError, Context};
 use crate::generation::{ByName, Generation};
+use crate::http::routes::VirtualHost;
 use crate::listener::Listener;
 use crate::upstream::Cluster;
 use crate::worker::{Current, WorkerThread};
@@ -46,10 +48,13 @@ pub struct Manager {
     clusters: Arc<ByName<Cluster>>,
     warming_clusters: BTreeMap<Arc<str>, Warming<Cluster>>,
     routes: Arc<ByName<RouteTable>>,
+    /// Virtual hosts that came by themselves, by `ROUTES/NAME`.
+    virtual_hosts: BTreeMap<Arc<str>, Arc<VirtualHost>>,
     /// Route configurations and load assignments that the server says do not exist.
     absent: BTreeSet<(TypeUrl, Arc<str>)>,
     wanted_endpoints: Names,
     wanted_routes: Names,
+    wanted_virtual_hosts: Names,
     /// Types whose first answer is still to come before the proxy is live.
     awaited: BTreeSet<TypeUrl>,
     draining: bool,
@@ -78,9 +83,11 @@ impl Manager {
             clusters: Arc::default(),
             warming_clusters: BTreeMap::new(),
             routes: Arc::default(),
+            virtual_hosts: BTreeMap::new(),
             absent: BTreeSet::new(),
             wanted_endpoints: Names::default(),
             wanted_routes: Names::default(),
+            wanted_virtual_hosts: Names::default(),
             draining: false,
             connected: false,
             changed: Arc::default(),
@@ -249,7 +256,8 @@ impl Manager {
 
     fn route(&mut self, name: &Arc<str>, routes: &RouteConfiguration) -> Result<(), CompileError> {
         let previous = self.routes.get(name).map(|table| &**table);
-        let table = compile::route::compile(routes, previous, &self.context)?;
+        let discovered = if routes.vhds.is_some() { self.discovered(name) } else { Vec::new() };
+        let table = compile::route::compile(routes, previous, discovered, &self.context)?;
         Arc::make_mut(&mut self.routes).insert(Arc::clone(name), Arc::new(table));
         Ok(())
     }
@@ -269,6 +277,7 @@ impl Manager {
             TypeUrl::ENDPOINT => self.endpoints(name, &decode(&resource.body)?),
             TypeUrl::LISTENER => self.listener(name, &decode(&resource.body)?),
             TypeUrl::ROUTE => self.route(name, &decode(&resource.body)?),
+            TypeUrl::VIRTUAL_HOST => self.virtual_host(name, &decode(&resource.body)?),
             TypeUrl::SECRET => {
                 self.context.secrets.deliver(&decode::<Secret>(&resource.body)?, &resource.version)
             }
@@ -303,6 +312,10 @@ impl Manager {
                 self.absent.insert((kind, Arc::clone(name)));
                 Arc::make_mut(&mut self.routes).remove(name);
             }
+            TypeUrl::VIRTUAL_HOST => {
+                self.absent.insert((kind, Arc::clone(name)));
+                self.virtual_hosts.remove(name);
+            }
             TypeUrl::SECRET => self.context.secrets.store().remove(name),
             _ => {}
         }
@@ -336,6 +349,9 @@ impl Handler for Manager {
                 }
             }
         }
+        if update.kind == TypeUrl::VIRTUAL_HOST {
+            self.gather_virtual_hosts(update);
+        }
         self.records.set_version(update.kind, &update.version);
         self.awaited.remove(&update.kind);
         // Endpoints and secrets of what is in force are in force already, without a generation.
@@ -350,6 +366,7 @@ impl Handler for Manager {
         match kind {
             TypeUrl::ENDPOINT => Arc::clone(&self.wanted_endpoints),
             TypeUrl::ROUTE => Arc::clone(&self.wanted_routes),
+            TypeUrl::VIRTUAL_HOST => Arc::clone(&self.wanted_virtual_hosts),
             TypeUrl::SECRET => Arc::new(self.context.secrets.wanted()),
             _ => Names::default(),
         }

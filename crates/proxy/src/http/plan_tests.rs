@@ -62,7 +62,7 @@ fn table(routes: Vec<pb::Route>, require_tls: i32) -> RouteTable {
         telemetry,
         control: runtime.handle().clone(),
     };
-    route::compile(&message, None, &context).unwrap()
+    route::compile(&message, None, Vec::new(), &context).unwrap()
 }
 
 fn decide<R>(
@@ -223,6 +223,6 @@ fn what_is_not_honoured_is_refused_by_name() {
         telemetry,
         control: runtime.handle().clone(),
     };
-    let error = route::compile(&message, None, &context).unwrap_err();
+    let error = route::compile(&message, None, Vec::new(), &context).unwrap_err();
     assert_eq!(error.field, "virtual_hosts[0].routes[0].route.priority");
 }

@@ -35,6 +35,8 @@ pub struct RouteTable {
     pub response_headers: HeaderMutations,
     /// Whether a route's changes win over the table's.
     pub most_specific_wins: bool,
+    /// Whether its virtual hosts come beside it (VHDS).
+    pub discovers: bool,
     pub(crate) domains: Domains,
 }
 
@@ -49,21 +51,48 @@ pub struct Domains {
     any: Option<usize>,
 }
 
+/// Where one domain stands.
+enum Place<'a> {
+    Any(&'a mut Option<usize>),
+    Named(&'a mut AHashMap<Box<str>, usize>, &'a str),
+}
+
 impl Domains {
     /// Adds a domain of the virtual host at `index`; false when it is there already.
     pub fn insert(&mut self, domain: &str, index: usize) -> bool {
         let domain = domain.to_ascii_lowercase();
-        let (map, key) = match (domain.as_str(), domain.strip_prefix('*'), domain.strip_suffix('*')) {
-            ("*", ..) => return self.any.replace(index).is_none(),
+        match self.place(&domain) {
+            Place::Any(any) => any.replace(index).is_none(),
+            Place::Named(map, key) => map.insert(key.into(), index).is_none(),
+        }
+    }
+
+    /// Where a domain in lower case stands.
+    fn place<'a>(&'a mut self, domain: &'a str) -> Place<'a> {
+        let (map, key) = match (domain, domain.strip_prefix('*'), domain.strip_suffix('*')) {
+            ("*", ..) => return Place::Any(&mut self.any),
             (_, Some(suffix), _) => {
                 (self.suffixes.entry(std::cmp::Reverse(suffix.len())).or_default(), suffix)
             }
             (_, _, Some(prefix)) => {
                 (self.prefixes.entry(std::cmp::Reverse(prefix.len())).or_default(), prefix)
             }
-            _ => (&mut self.exact, domain.as_str()),
+            _ => (&mut self.exact, domain),
         };
-        map.insert(key.into(), index).is_none()
+        Place::Named(map, key)
+    }
+
+    /// Adds a domain unless it is there already.
+    pub fn insert_free(&mut self, domain: &str, index: usize) {
+        let domain = domain.to_ascii_lowercase();
+        match self.place(&domain) {
+            Place::Any(any) => {
+                any.get_or_insert(index);
+            }
+            Place::Named(map, key) => {
+                map.entry(key.into()).or_insert(index);
+            }
+        }
     }
 
     /// The virtual host for a host in lower case.

@@ -44,6 +44,12 @@ pub(crate) fn configuration(name: String, virtual_hosts: Vec<pb::VirtualHost>) -
     }
 }
 
+/// The same, whose virtual hosts are asked for beside it, in the collection of its name.
+pub(crate) fn discovered(name: String, fixed: Vec<pb::VirtualHost>) -> pb::RouteConfiguration {
+    let config_source = Some(e::ads());
+    pb::RouteConfiguration { vhds: Some(pb::Vhds { config_source }), ..configuration(name, fixed) }
+}
+
 /// Where requests for hosts nobody knows go.
 pub(crate) fn unknown_hosts(context: &Context<'_>) -> pb::VirtualHost {
     let (name, action) = if context.scope.allows_any() {

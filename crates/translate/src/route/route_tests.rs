@@ -319,3 +319,27 @@ fn a_gateway_without_rules_knows_no_host() {
     assert_eq!(found.virtual_hosts[0].name, "blackhole:443");
     assert!(found.virtual_hosts[0].routes.is_empty());
 }
+
+#[test]
+fn virtual_hosts_that_are_discovered_are_those_of_the_whole() {
+    let rules = rules("  http: [{timeout: 1s, route: [{destination: {host: payments}}]}]")
+        + "---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: outside}
+spec: {hosts: ['*.outside.example.com'], http: [{route: [{destination: {host: cart}}]}]}
+";
+    let snapshot = shop_with(&rules).snapshot();
+    let whole = routes(&snapshot, &sidecar("cart"), "80");
+    let discovering = discovering_sidecar("cart");
+    let part = routes(&snapshot, &discovering, "80");
+    assert!(part.vhds.is_some());
+    let by_name = |hosts: Vec<pb::VirtualHost>| -> BTreeMap<String, pb::VirtualHost> {
+        hosts.into_iter().map(|host| (host.name.clone(), host)).collect()
+    };
+    let mut hosts = part.virtual_hosts;
+    assert_eq!(hosts.len(), 1, "only unknown hosts are fixed");
+    hosts.extend(virtual_hosts(&snapshot, &discovering, "80"));
+    assert_eq!(by_name(hosts), by_name(whole.virtual_hosts));
+    assert!(virtual_hosts(&snapshot, &sidecar("cart"), "80").is_empty(), "who cannot is sent none");
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mizzen_api::Kind;
 use mizzen_model::{Host, Port, Registry, Service, VirtualService};
 
-use super::{DEFAULT_ROUTE, action, configuration, decorator, everything, http, unknown_hosts};
+use super::{DEFAULT_ROUTE, action, configuration, decorator, discovered, everything, http, unknown_hosts};
 use crate::{
     context::Context,
     envoy::{self as e, route as pb},
@@ -46,7 +46,44 @@ pub(crate) fn of_name(context: &Context<'_>, name: &str) -> Option<pb::RouteConf
         virtual_host.domains = vec!["*".to_owned()];
         return Some(configuration(name.to_owned(), vec![virtual_host]));
     }
-    Some(of_port(context, name.parse().ok()?))
+    let number: u16 = name.parse().ok()?;
+    if context.proxy.virtual_host_discovery {
+        return Some(discovered(number.to_string(), vec![unknown_hosts(context)]));
+    }
+    Some(of_port(context, number))
+}
+
+/// The virtual hosts of all ports, each with the name of its route configuration.
+pub(crate) fn virtual_hosts(context: &Context<'_>) -> Vec<(String, pb::VirtualHost)> {
+    let of_services = context.scope.services().flat_map(|service| of_all_ports(context, service));
+    let unknown = context.scope.virtual_services().filter_map(|(host, _)| of_host_of_rule(context, host));
+    of_services.chain(unknown).collect()
+}
+
+/// Those of one host.
+pub(crate) fn virtual_hosts_of(context: &Context<'_>, host: &Host) -> Vec<(String, pb::VirtualHost)> {
+    match context.scope.service(host) {
+        Some(service) => of_all_ports(context, service),
+        None => of_host_of_rule(context, host).into_iter().collect(),
+    }
+}
+
+fn of_all_ports(context: &Context<'_>, service: &Service) -> Vec<(String, pb::VirtualHost)> {
+    let ports = service.ports.iter().filter_map(|port| http_port(context, service, port.number));
+    ports.map(|port| (port.number.to_string(), of_service(context, service, port))).collect()
+}
+
+/// The virtual host of a host that has rules and no service.
+fn of_host_of_rule(context: &Context<'_>, host: &Host) -> Option<(String, pb::VirtualHost)> {
+    let rules = context.scope.virtual_service(host)?;
+    let found = !rules.http.is_empty() && !is_service(context, host);
+    found.then(|| (UNKNOWN_HOST_PORT.to_string(), of_unknown_host(context, host, &rules, UNKNOWN_HOST_PORT)))
+}
+
+/// The port of this number, if it is HTTP and the proxy sees it.
+fn http_port<'a>(context: &Context<'_>, service: &'a Service, number: u16) -> Option<&'a Port> {
+    let port = service.port(number).filter(|port| port.protocol.is_http());
+    port.filter(|_| context.scope.sees_port(service, number))
 }
 
 /// The routes of all HTTP services on a port.
@@ -54,16 +91,12 @@ fn of_port(context: &Context<'_>, number: u16) -> pb::RouteConfiguration {
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut virtual_hosts = Vec::new();
     for service in context.scope.services() {
-        let port = service.port(number).filter(|port| port.protocol.is_http());
-        let Some(port) = port.filter(|_| context.scope.sees_port(service, number)) else { continue };
+        let Some(port) = http_port(context, service, number) else { continue };
         push(&mut virtual_hosts, &mut taken, of_service(context, service, port));
     }
     if number == UNKNOWN_HOST_PORT {
-        for (host, rules) in context.scope.virtual_services() {
-            if !rules.http.is_empty() && !is_service(context, host) {
-                push(&mut virtual_hosts, &mut taken, of_unknown_host(context, host, rules, number));
-            }
-        }
+        let unknown = context.scope.virtual_services().filter_map(|(host, _)| of_host_of_rule(context, host));
+        unknown.for_each(|(_, host)| push(&mut virtual_hosts, &mut taken, host));
     }
     if !taken.contains("*") {
         virtual_hosts.push(unknown_hosts(context));

@@ -2,6 +2,7 @@
 
 use super::conversation::{Handler, Names, Received, Rejection, Update, describe};
 use crate::TypeUrl;
+use crate::resource::collection_of;
 use ahash::AHashMap;
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
@@ -26,6 +27,17 @@ struct Kind {
     known: AHashMap<Arc<str>, Arc<str>>,
 }
 
+impl Kind {
+    /// Forgets what is not subscribed to any more.
+    fn keep_subscribed(&mut self) {
+        let Self { url, subscribed, known } = self;
+        known.retain(|name, _| match url.is_by_collection() {
+            true => subscribed.contains(collection_of(name)),
+            false => subscribed.contains(name),
+        });
+    }
+}
+
 impl Conversation {
     /// A client that is `node` and asks for these types, in this order.
     pub fn new(node: Node, kinds: &[TypeUrl]) -> Self {
@@ -41,8 +53,7 @@ impl Conversation {
             let Some(kind) = self.kinds.get_mut(index) else { break };
             if !kind.url.is_wildcard_by_default() {
                 kind.subscribed = handler.wanted(kind.url);
-                let subscribed = Arc::clone(&kind.subscribed);
-                kind.known.retain(|name, _| subscribed.contains(name));
+                kind.keep_subscribed();
                 if kind.subscribed.is_empty() {
                     continue;
                 }
@@ -105,10 +116,10 @@ impl Conversation {
             }
             let subscribe: Vec<_> = wanted.difference(&kind.subscribed).map(ToString::to_string).collect();
             let unsubscribe: Vec<_> = kind.subscribed.difference(&wanted).cloned().collect();
-            for name in &unsubscribe {
-                kind.known.remove(name);
-            }
             kind.subscribed = wanted;
+            if !unsubscribe.is_empty() {
+                kind.keep_subscribed();
+            }
             if subscribe.is_empty() && unsubscribe.is_empty() {
                 continue;
             }

@@ -33,13 +33,14 @@ pub struct DialError(pub String);
 pub struct Backoff {
     /// The first wait.
     pub first: Duration,
-    /// The longest wait.
+    /// The longest wait. Three seconds by default: a proxy that finds its control plane late serves old
+    /// configuration for so long, and an attempt that is refused costs next to nothing.
     pub longest: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_millis(10), longest: Duration::from_secs(15) }
+        Self { first: Duration::from_millis(10), longest: Duration::from_secs(3) }
     }
 }
 

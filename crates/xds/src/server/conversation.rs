@@ -244,7 +244,7 @@ impl Conversation {
 }
 
 fn refers_to_clusters(type_url: TypeUrl) -> bool {
-    type_url == TypeUrl::LISTENER || type_url == TypeUrl::ROUTE
+    matches!(type_url, TypeUrl::LISTENER | TypeUrl::ROUTE | TypeUrl::VIRTUAL_HOST)
 }
 
 /// Applies an acknowledgement or refusal of the outstanding response.

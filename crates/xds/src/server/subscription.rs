@@ -2,6 +2,7 @@
 
 use super::held::{Held, Version};
 use super::source::{Selection, Session};
+use crate::resource::collection_of;
 use crate::{Resource, TypeUrl};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -78,6 +79,10 @@ pub(super) struct Subscription {
     wildcard: bool,
     /// With a wildcard, what was asked for by name as well.
     explicit: BTreeSet<Arc<str>>,
+    /// Of a type that is asked for by collection, those asked for: a wildcard within these.
+    collections: BTreeSet<Arc<str>>,
+    /// Those that were asked for since the last response.
+    unanswered: BTreeSet<Arc<str>>,
     /// Without a wildcard exactly the names asked for; with one, what the client has.
     held: Held,
     /// Removals kept until nothing refers to the removed any more.
@@ -94,6 +99,8 @@ impl Subscription {
             owes_answer: false,
             wildcard: false,
             explicit: BTreeSet::new(),
+            collections: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
             held: Held::default(),
             withheld: Vec::new(),
         }
@@ -129,12 +136,17 @@ impl Subscription {
     /// kept from an earlier stream; what matches is not sent again.
     pub(super) fn start_delta(&mut self, subscribe: Vec<String>, initial: HashMap<String, String>) {
         let reconnected = !initial.is_empty();
+        if self.type_url.is_by_collection() {
+            self.collect(to_names(subscribe));
+            self.hold(initial);
+            self.held.retain(|name| self.collections.contains(collection_of(name)));
+            self.owes_answer = !reconnected;
+            return;
+        }
         self.wildcard = subscribe.iter().any(|name| name == WILDCARD)
             || subscribe.is_empty() && self.type_url.is_wildcard_by_default();
         let names = to_names(subscribe);
-        self.held.extend(
-            initial.into_iter().map(|(name, version)| (Arc::from(name), Version::from_wire(&version))),
-        );
+        self.hold(initial);
         if self.wildcard {
             self.explicit = names;
         } else {
@@ -148,9 +160,40 @@ impl Subscription {
         }
     }
 
+    fn hold(&mut self, initial: HashMap<String, String>) {
+        let versions = initial.into_iter().map(|(name, version)| (name.into(), Version::from_wire(&version)));
+        self.held.extend(versions);
+    }
+
+    /// Adds collections to those asked for.
+    fn collect(&mut self, added: BTreeSet<Arc<str>>) {
+        self.wildcard = true;
+        self.owes_answer = true;
+        self.unanswered.extend(added.iter().cloned());
+        self.collections.extend(added);
+        self.dirt.add_everything();
+    }
+
+    /// Whether a resource is among what a wildcard stands for.
+    fn wildcard_covers(&self, name: &str) -> bool {
+        !self.type_url.is_by_collection() || self.collections.contains(collection_of(name))
+    }
+
     /// A later delta request. A name that is asked for again is sent again: the client has dropped
     /// it, or warms a resource that needs it.
     pub(super) fn change_delta(&mut self, subscribe: Vec<String>, unsubscribe: Vec<String>) {
+        if self.type_url.is_by_collection() {
+            if !unsubscribe.is_empty() {
+                let gone = to_names(unsubscribe);
+                self.collections.retain(|collection| !gone.contains(collection));
+                self.unanswered.retain(|collection| !gone.contains(collection));
+                self.held.retain(|name| !gone.contains(collection_of(name)));
+            }
+            if !subscribe.is_empty() {
+                self.collect(to_names(subscribe));
+            }
+            return;
+        }
         for name in unsubscribe {
             if name == WILDCARD {
                 self.wildcard = false;
@@ -212,6 +255,11 @@ impl Subscription {
         let answer_due = std::mem::take(&mut self.owes_answer);
         let (found, asked) = self.ask(session, dirt);
         let mut batch = self.changed(found, &asked);
+        // The client waits for what it asked for: it is told that there is nothing.
+        let empty = std::mem::take(&mut self.unanswered)
+            .into_iter()
+            .filter(|collection| !self.held.names().any(|name| collection_of(name) == &**collection));
+        batch.removed.extend(empty);
         if withhold_removals {
             self.withheld.append(&mut batch.removed);
         }
@@ -270,7 +318,8 @@ impl Subscription {
         match dirt {
             Dirt::None => (Vec::new(), Vec::new()),
             Dirt::Everything if self.wildcard => {
-                let found = session.resources(self.type_url, Selection::Everything);
+                let mut found = session.resources(self.type_url, Selection::Everything);
+                found.retain(|resource| self.wildcard_covers(&resource.name));
                 (found, self.held.names().chain(&self.explicit).cloned().collect())
             }
             Dirt::Everything => {
@@ -278,8 +327,11 @@ impl Subscription {
                 (session.resources(self.type_url, Selection::Named(&names)), names)
             }
             Dirt::Names(names) => {
-                let names: Vec<_> =
-                    names.into_iter().filter(|name| self.wildcard || self.held.get(name).is_some()).collect();
+                let wanted = |name: &Arc<str>| match self.wildcard {
+                    true => self.wildcard_covers(name),
+                    false => self.held.get(name).is_some(),
+                };
+                let names: Vec<_> = names.into_iter().filter(wanted).collect();
                 if names.is_empty() {
                     return (Vec::new(), names);
                 }

@@ -148,3 +148,36 @@ fn too_many_dirty_names_are_everything() {
     dirt.add((0..=DIRTY_NAMES_LIMIT).map(|index| Arc::from(index.to_string())));
     assert_eq!(dirt, Dirt::Everything);
 }
+
+#[test]
+fn a_collection_gets_all_that_is_in_it_and_no_other() {
+    let world = World::of(&[("80/a", "1"), ("80/b", "1"), ("81/a", "1")]);
+    let mut subscription = delta(TypeUrl::VIRTUAL_HOST, &["80"], &[]);
+    assert_eq!(names(&subscription.take_delta(&world, false).expect("first").resources), ["80/a", "80/b"]);
+
+    world.set("80/b", Some("2"));
+    world.set("80/c", Some("1"));
+    world.set("81/a", Some("2"));
+    world.set("80/a", None);
+    subscription.dirt.add(["80/a", "80/b", "80/c", "81/a"].map(named));
+    let batch = subscription.take_delta(&world, false).expect("a change");
+    assert_eq!((names(&batch.resources), batch.removed), (vec!["80/b", "80/c"], vec![named("80/a")]));
+
+    subscription.change_delta(strings(&["81", "82"]), strings(&["80"]));
+    let batch = subscription.take_delta(&world, false).expect("an answer");
+    assert_eq!(names(&batch.resources), ["81/a"]);
+    assert_eq!(batch.removed, [named("82")], "there is nothing, and the client waits to hear that");
+    subscription.dirt.add_everything();
+    assert_eq!(subscription.take_delta(&world, false), None);
+}
+
+#[test]
+fn a_collection_that_is_known_is_not_sent_again() {
+    let world = World::of(&[("80/a", "1"), ("80/b", "2")]);
+    let (a, b) = (world.get("80/a"), world.get("80/b"));
+    let mut subscription = delta(TypeUrl::VIRTUAL_HOST, &["80"], &[("80/a", &a), ("80/b", &b)]);
+    assert_eq!(subscription.take_delta(&world, false), None);
+    let mut subscription = delta(TypeUrl::VIRTUAL_HOST, &["80"], &[("80/a", &a), ("80/gone", &b)]);
+    let batch = subscription.take_delta(&world, false).expect("a change");
+    assert_eq!((names(&batch.resources), batch.removed), (vec!["80/b"], vec![named("80/gone")]));
+}

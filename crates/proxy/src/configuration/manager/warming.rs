@@ -32,7 +32,8 @@ impl Manager {
     fn is_listener_warm(&self, warming: &Warming<Listener>) -> bool {
         let age = warming.since.elapsed();
         let routed = warming.value.route_config_names().all(|name| {
-            self.routes.contains_key(name) || self.absent.contains(&(TypeUrl::ROUTE, Arc::clone(name)))
+            self.absent.contains(&(TypeUrl::ROUTE, Arc::clone(name)))
+                || (self.routes.contains_key(name) && self.has_virtual_hosts(name))
         });
         let secured =
             warming.value.all_chains().all(|chain| chain.tls.as_ref().is_none_or(|tls| tls.usable().is_ok()));
@@ -113,6 +114,7 @@ impl Manager {
             }
             self.wanted_routes = Arc::new(routes);
         }
+        self.follow_virtual_hosts();
     }
 
     fn swap(&mut self) {

@@ -155,6 +155,9 @@ fn encoded(descriptors: &Descriptors, type_url: &str, value: &Value) -> Vec<u8> 
         "RouteConfiguration" => {
             descriptors.read::<route::v3::RouteConfiguration>(value).expect("routes").encode_to_vec()
         }
+        "VirtualHost" => {
+            descriptors.read::<route::v3::VirtualHost>(value).expect("virtual host").encode_to_vec()
+        }
         _ => descriptors.read::<Secret>(value).expect("secret").encode_to_vec(),
     }
 }
