@@ -2,7 +2,7 @@
 //! one unanswered response a type. No I/O and no clock.
 
 use super::codec::{Response, ResponseKind};
-use super::held::Version;
+use super::held::{Lists, Version};
 use super::source::Session;
 use super::subscription::{Outstanding, Subscription};
 use crate::TypeUrl;
@@ -38,10 +38,17 @@ pub(super) struct Conversation {
     responses: u64,
     names_limit: usize,
     identifier: Arc<str>,
+    lists: Arc<Lists>,
 }
 
 impl Conversation {
-    pub(super) fn new(stream_id: u64, types: &[TypeUrl], names_limit: usize, identifier: Arc<str>) -> Self {
+    pub(super) fn new(
+        stream_id: u64,
+        types: &[TypeUrl],
+        names_limit: usize,
+        identifier: Arc<str>,
+        lists: Arc<Lists>,
+    ) -> Self {
         let mut types = types.to_vec();
         types.sort_by_key(|type_url| (type_url.push_rank(), type_url.as_str()));
         Self {
@@ -52,6 +59,7 @@ impl Conversation {
             responses: 0,
             names_limit,
             identifier,
+            lists,
         }
     }
 
@@ -236,7 +244,7 @@ impl Conversation {
         {
             Ok(index) => (index, false),
             Err(index) => {
-                self.subscriptions.insert(index, Subscription::new(type_url));
+                self.subscriptions.insert(index, Subscription::new(type_url, &self.lists));
                 (index, true)
             }
         }

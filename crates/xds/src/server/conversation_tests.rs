@@ -10,7 +10,10 @@ struct Client {
 
 impl Client {
     fn new(world: &World) -> Self {
-        Self { conversation: Conversation::new(7, &TYPES, 100, "test".into()), world: world.clone() }
+        Self {
+            conversation: Conversation::new(7, &TYPES, 100, "test".into(), Arc::default()),
+            world: world.clone(),
+        }
     }
 
     fn now() -> (Instant, SystemTime) {

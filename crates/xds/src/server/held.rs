@@ -1,10 +1,12 @@
 //! What a client holds: resource names with the versions it was sent, kept small, because there are
 //! thousands of clients with thousands of names each.
 
-use std::sync::Arc;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 /// What the client was last told about one name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Version(u64);
 
 impl Version {
@@ -33,74 +35,162 @@ impl Version {
     }
 }
 
-/// A map from name to version: a sorted vector, 24 bytes an entry.
+/// A name and what the client was last told about it.
+type Entry = (Arc<str>, Version);
+
+/// A map from name to version. Most clients hold what many others hold: a sorted list, shared, and beside it
+/// what differs from that for this client.
 #[derive(Debug, Default)]
-pub(super) struct Held(Vec<(Arc<str>, Version)>);
+pub(super) struct Held {
+    shared: Arc<[Entry]>,
+    /// Sorted by name; without a version what is in the shared list and not held.
+    own: Vec<(Arc<str>, Option<Version>)>,
+    len: usize,
+    lists: Arc<Lists>,
+}
 
 impl Held {
+    /// Nothing, which will be held in common with all others of `lists`.
+    pub(super) fn new(lists: &Arc<Lists>) -> Self {
+        Self { lists: lists.clone(), ..Self::default() }
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<Version> {
-        self.position(name).ok().and_then(|index| self.0.get(index)).map(|entry| entry.1)
+        match self.own_position(name) {
+            Ok(index) => self.own[index].1,
+            Err(_) => self.shared_version(name),
+        }
     }
 
     /// Sets a version. The given name replaces the one held, so that all clients come to share the
     /// resource's own name and not each its own copy of it.
     pub(super) fn set(&mut self, name: &Arc<str>, version: Version) {
-        match self.position(name) {
-            Ok(index) => self.0[index] = (name.clone(), version),
-            Err(index) => self.0.insert(index, (name.clone(), version)),
+        self.put(name.clone(), Some(version));
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        if self.get(name).is_some() {
+            self.put(name.into(), None);
+        }
+    }
+
+    fn put(&mut self, name: Arc<str>, version: Option<Version>) {
+        let before = self.get(&name).is_some();
+        self.len = self.len - usize::from(before) + usize::from(version.is_some());
+        match self.own_position(&name) {
+            Ok(index) => self.own[index] = (name, version),
+            Err(index) => self.own.insert(index, (name, version)),
+        }
+        // Sharing again costs the length of the list, so that it must be rare.
+        if self.own.len() > (self.shared.len() / 4).max(64) {
+            self.share();
         }
     }
 
     /// Adds many at once; names already held keep the version given last.
-    pub(super) fn extend(&mut self, entries: impl IntoIterator<Item = (Arc<str>, Version)>) {
-        self.0.extend(entries);
+    pub(super) fn extend(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        let mut all: Vec<Entry> = self.entries().map(|(name, version)| (name.clone(), version)).collect();
+        all.extend(entries);
         // Stable, so of equal names the newest is last; keep that one.
-        self.0.sort_by(|left, right| left.0.cmp(&right.0));
-        self.0.dedup_by(|later, earlier| {
+        all.sort_by(|left, right| left.0.cmp(&right.0));
+        all.dedup_by(|later, earlier| {
             let same = later.0 == earlier.0;
             if same {
                 std::mem::swap(later, earlier);
             }
             same
         });
-        self.0.shrink_to_fit();
-    }
-
-    pub(super) fn remove(&mut self, name: &str) {
-        if let Ok(index) = self.position(name) {
-            self.0.remove(index);
-        }
+        self.become_list(all);
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Arc<str>) -> bool) {
-        self.0.retain(|(name, _)| keep(name));
+        let kept = self.entries().filter(|(name, _)| keep(name));
+        let mut kept: Vec<Entry> = kept.map(|(name, version)| (name.clone(), version)).collect();
+        kept.sort_by(|left, right| left.0.cmp(&right.0));
+        self.become_list(kept);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.become_list(Vec::new());
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.0.iter().map(|(name, _)| name)
+        self.entries().map(|(name, _)| name)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.len
     }
 
     /// How many of the names the client holds a resource for.
     pub(super) fn existing(&self) -> usize {
-        self.0.iter().filter(|(_, version)| version.exists()).count()
+        self.entries().filter(|(_, version)| version.exists()).count()
     }
 
     /// One version for the whole content, the same in every process.
-    pub(super) fn summary(&self) -> Version {
+    pub(super) fn summary(&mut self) -> Version {
+        self.share();
         let mut hash = Fnv::default();
-        for (name, version) in self.0.iter().filter(|(_, version)| version.exists()) {
+        for (name, version) in self.shared.iter().filter(|(_, version)| version.exists()) {
             hash.write(name.as_bytes());
             hash.write(&version.0.to_le_bytes());
         }
         Version::of(hash.0)
     }
 
-    fn position(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(held, _)| (**held).cmp(name))
+    /// All of it, in no order.
+    fn entries(&self) -> impl Iterator<Item = (&Arc<str>, Version)> {
+        let unchanged =
+            self.shared.iter().filter(|(name, _)| self.own.is_empty() || self.own_position(name).is_err());
+        let own = self.own.iter().filter_map(|(name, version)| Some((name, (*version)?)));
+        unchanged.map(|(name, version)| (name, *version)).chain(own)
+    }
+
+    /// Takes what differs into a list that others may hold as well.
+    fn share(&mut self) {
+        if !self.own.is_empty() {
+            self.extend([]);
+        }
+    }
+
+    fn become_list(&mut self, list: Vec<Entry>) {
+        self.len = list.len();
+        self.own = Vec::new();
+        self.shared = self.lists.share(list);
+    }
+
+    fn own_position(&self, name: &str) -> Result<usize, usize> {
+        self.own.binary_search_by(|(own, _)| (**own).cmp(name))
+    }
+
+    fn shared_version(&self, name: &str) -> Option<Version> {
+        let index = self.shared.binary_search_by(|(shared, _)| (**shared).cmp(name)).ok()?;
+        Some(self.shared[index].1)
+    }
+}
+
+/// The lists that clients hold, each of them once.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    state: ahash::RandomState,
+    by_hash: Mutex<HashMap<u64, Weak<[Entry]>>>,
+}
+
+impl Lists {
+    fn share(&self, list: Vec<Entry>) -> Arc<[Entry]> {
+        let hash = self.state.hash_one(&list);
+        let mut lists = self.by_hash.lock();
+        if let Some(known) = lists.get(&hash).and_then(Weak::upgrade)
+            && *known == *list
+        {
+            return known;
+        }
+        if lists.len() == lists.capacity() {
+            lists.retain(|_, list| list.strong_count() > 0);
+        }
+        let list: Arc<[Entry]> = list.into();
+        lists.insert(hash, Arc::downgrade(&list));
+        list
     }
 }
 

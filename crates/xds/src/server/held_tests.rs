@@ -22,9 +22,26 @@ fn versions_survive_the_wire_and_foreign_ones_are_unknown() {
     assert_eq!(Version::from_wire(""), Version::UNKNOWN);
 }
 
+#[test]
+fn clients_that_hold_the_same_hold_it_once() {
+    let lists = Arc::default();
+    let entries = |version| (0..100).map(move |number| (name(&number.to_string()), Version::of(version)));
+    let [mut one, mut other] = [Held::new(&lists), Held::new(&lists)];
+    one.extend(entries(2));
+    other.extend(entries(2));
+    assert!(Arc::ptr_eq(&one.shared, &other.shared));
+    // Both are told of the same changes, in another order.
+    for number in 0..100 {
+        one.set(&name(&number.to_string()), Version::of(3));
+        other.set(&name(&(99 - number).to_string()), Version::of(3));
+    }
+    assert_eq!(one.summary(), other.summary());
+    assert!(Arc::ptr_eq(&one.shared, &other.shared));
+}
+
 proptest! {
     #[test]
-    fn behaves_as_a_map(operations in prop::collection::vec(("[a-d]{1,2}", 0u64..5, any::<bool>()), 0..60)) {
+    fn behaves_as_a_map(operations in prop::collection::vec(("[a-z]{1,2}", 0u64..5, prop::bool::weighted(0.3)), 0..300)) {
         let mut held = Held::default();
         let mut model = std::collections::BTreeMap::new();
         for (text, version, remove) in operations {
@@ -36,6 +53,9 @@ proptest! {
                 model.insert(text, Version::of(version));
             }
         }
+        prop_assert_eq!(held.len(), model.len());
+        prop_assert_eq!(held.names().collect::<std::collections::BTreeSet<_>>().len(), model.len());
+        held.summary();
         prop_assert_eq!(held.len(), model.len());
         for (text, version) in model {
             prop_assert_eq!(held.get(&text), Some(version));

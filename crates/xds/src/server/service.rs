@@ -3,6 +3,7 @@
 use super::codec::{AdsCodec, Response, ResponseKind};
 use super::connection::{Connection, Hub, Listed};
 use super::conversation::{Conversation, Request};
+use super::held::Lists;
 use super::source::Source;
 use crate::TypeUrl;
 use envoy_types::pb::envoy::config::core::v3::Node;
@@ -72,12 +73,13 @@ struct Shared<S: Source> {
     options: Options,
     hub: Arc<Hub<S::Session>>,
     drain: DrainWatcher,
+    lists: Arc<Lists>,
 }
 
 impl<S: Source> AdsService<S> {
     /// A service that lists its streams in `hub` and ends them when `drain` starts.
     pub fn new(source: S, options: Options, hub: Arc<Hub<S::Session>>, drain: DrainWatcher) -> Self {
-        Self { shared: Arc::new(Shared { source, options, hub, drain }) }
+        Self { shared: Arc::new(Shared { source, options, hub, drain, lists: Arc::default() }) }
     }
 }
 
@@ -198,8 +200,13 @@ async fn converse<S: Source>(
         .ok_or_else(|| Status::invalid_argument("the first request on a stream must carry the node"))?;
     let session = shared.source.connect(&node, extensions)?;
     let id = shared.hub.next_id();
-    let conversation =
-        Conversation::new(id, &shared.options.types, limits.names, shared.options.identifier.clone());
+    let conversation = Conversation::new(
+        id,
+        &shared.options.types,
+        limits.names,
+        shared.options.identifier.clone(),
+        shared.lists.clone(),
+    );
     let listed = Listed::new(shared.hub.clone(), Connection::new(id, node, kind, session, conversation));
     let connection = listed.connection.clone();
     connection.receive(first)?;

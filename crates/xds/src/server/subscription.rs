@@ -1,6 +1,6 @@
 //! One type on one stream: what the client asked for, what it holds, what is owed to it.
 
-use super::held::{Held, Version};
+use super::held::{Held, Lists, Version};
 use super::source::{Selection, Session};
 use crate::resource::collection_of;
 use crate::{Resource, TypeUrl};
@@ -90,7 +90,7 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(type_url: TypeUrl) -> Self {
+    pub(super) fn new(type_url: TypeUrl, lists: &Arc<Lists>) -> Self {
         Self {
             type_url,
             outstanding: None,
@@ -101,7 +101,7 @@ impl Subscription {
             explicit: BTreeSet::new(),
             collections: BTreeSet::new(),
             unanswered: BTreeSet::new(),
-            held: Held::default(),
+            held: Held::new(lists),
             withheld: Vec::new(),
         }
     }
@@ -306,7 +306,7 @@ impl Subscription {
         }
         let before = self.held.summary();
         let found = session.resources(self.type_url, Selection::Everything);
-        self.held = Held::default();
+        self.held.clear();
         self.held.extend(found.iter().map(|resource| (resource.name.clone(), Version::of(resource.version))));
         let version = self.held.summary();
         let due = answer_due || version != before;

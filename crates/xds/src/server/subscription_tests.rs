@@ -2,7 +2,7 @@ use super::*;
 use crate::server::testing::{World, named, names};
 
 fn delta(type_url: TypeUrl, subscribe: &[&str], initial: &[(&str, &Resource)]) -> Subscription {
-    let mut subscription = Subscription::new(type_url);
+    let mut subscription = Subscription::new(type_url, &Arc::default());
     let initial = initial
         .iter()
         .map(|(name, resource)| ((*name).to_owned(), Version::of(resource.version).to_wire()))
@@ -120,12 +120,12 @@ fn withheld_removals_come_when_released_unless_the_resource_is_back() {
 #[test]
 fn the_world_is_sent_whole_to_a_wildcard_and_in_parts_by_name() {
     let world = World::of(&[("a", "1"), ("b", "1")]);
-    let mut wildcard = Subscription::new(TypeUrl::CLUSTER);
+    let mut wildcard = Subscription::new(TypeUrl::CLUSTER, &Arc::default());
     wildcard.set_names(Vec::new(), true);
     let (resources, version) = wildcard.take_world(&world, None).expect("all");
     assert_eq!(names(&resources), ["a", "b"]);
 
-    let mut by_name = Subscription::new(TypeUrl::ENDPOINT);
+    let mut by_name = Subscription::new(TypeUrl::ENDPOINT, &Arc::default());
     by_name.set_names(strings(&["a"]), true);
     assert_eq!(names(&by_name.take_world(&world, None).expect("a").0), ["a"]);
     by_name.set_names(strings(&["a", "b"]), false);
@@ -133,7 +133,7 @@ fn the_world_is_sent_whole_to_a_wildcard_and_in_parts_by_name() {
     by_name.set_names(strings(&["b"]), false);
     assert_eq!(by_name.take_world(&world, None), None, "fewer names need no answer");
 
-    let mut again = Subscription::new(TypeUrl::CLUSTER);
+    let mut again = Subscription::new(TypeUrl::CLUSTER, &Arc::default());
     again.set_names(Vec::new(), true);
     assert_eq!(again.take_world(&world, Some(version)), None, "the client kept all of it");
 
