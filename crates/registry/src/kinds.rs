@@ -3,7 +3,7 @@
 use crate::batch::{Batch, Pace, Step, gather};
 use crate::settings::{self, InjectionSettings, Settings};
 use crate::watch::{Observed, watch as watch_kind};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use kube::api::{ApiResource, DynamicObject};
@@ -13,6 +13,7 @@ use mizzen_api::{Kind, Violation};
 use mizzen_model::{Change, Object, ObjectRef};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -103,9 +104,8 @@ impl Starter<'_> {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
         let api = Api::<K>::all(self.client.clone());
-        self.spawn(kind, api, watcher::Config::default(), read, move |namespace, name| {
-            reference(kind, namespace, name)
-        });
+        let watched = watch_kind(kind, api, watcher::Config::default(), |_| None);
+        self.spawn(watched, read, move |namespace, name| reference(kind, namespace, name));
     }
 
     /// Watches the mesh's settings.
@@ -114,7 +114,7 @@ impl Starter<'_> {
         let api = Api::<core::ConfigMap>::namespaced(self.client.clone(), root_namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={MESH_CONFIG_NAME}"));
         let read = move |map| mesh_config(&map, &injection);
-        self.spawn("ConfigMap", api, only, read, |_, _| ObjectRef::MeshConfig);
+        self.spawn(watch_kind("ConfigMap", api, only, |_| None), read, |_, _| ObjectRef::MeshConfig);
         receiver
     }
 
@@ -129,25 +129,22 @@ impl Starter<'_> {
         };
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource);
         let read = move |object| Reading::Use(config(kind, &object));
-        self.spawn(kind.name(), api, watcher::Config::default(), read, move |namespace, name| {
-            ObjectRef::config(kind, namespace, name)
-        });
+        let watched = watch_kind(kind.name(), api, watcher::Config::default(), without_reports);
+        self.spawn(watched, read, move |namespace, name| ObjectRef::config(kind, namespace, name));
     }
 
     fn spawn<K>(
         &mut self,
-        kind: &'static str,
-        api: Api<K>,
-        config: watcher::Config,
+        watched: impl Stream<Item = Observed<K>> + Send + 'static,
         read: impl Fn(K) -> Reading + Send + 'static,
         reference: impl Fn(&str, &str) -> ObjectRef + Send + 'static,
     ) where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        K: Resource + Send + 'static,
     {
         self.kinds += 1;
         let steps = self.steps.clone();
         self.tasks.spawn(async move {
-            let mut observations = watch_kind(kind, api, config).boxed();
+            let mut observations = watched.boxed();
             while let Some(observed) = observations.next().await {
                 let step = match observed {
                     Observed::Present(mut object) => {
@@ -216,6 +213,20 @@ fn mesh_config(map: &core::ConfigMap, injection: &watch::Sender<Arc<InjectionSet
             Reading::KeepPrevious
         }
     }
+}
+
+/// All of an object but its version and what is reported of it. We write the statuses of Istio's resources
+/// ourselves: seen as changes, they would hold up those that are.
+fn without_reports(object: &DynamicObject) -> Option<u64> {
+    let mut object = object.clone();
+    object.metadata.resource_version = None;
+    object.metadata.managed_fields = None;
+    if let Some(fields) = object.data.as_object_mut() {
+        fields.remove("status");
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&serde_json::to_vec(&object).ok()?);
+    Some(hasher.finish())
 }
 
 /// One of Istio's resources, or why it cannot be read.

@@ -29,3 +29,16 @@ fn secrets_without_certificates_are_not_kept() {
     assert!(kept(Some("kubernetes.io/tls")) && kept(None));
     assert!(!kept(Some("helm.sh/release.v1")) && !kept(Some("kubernetes.io/service-account-token")));
 }
+
+#[test]
+fn a_status_is_no_news_and_everything_else_is() {
+    let rule = |version: &str, timeout: &str, status: &str| {
+        without_reports(&dynamic(json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": "payments", "namespace": "default", "resourceVersion": version},
+            "spec": {"http": [{"timeout": timeout}]}, "status": {"observedGeneration": status}
+        })))
+    };
+    assert_eq!(rule("1", "1s", "1"), rule("2", "1s", "2"));
+    assert_ne!(rule("1", "1s", "1"), rule("1", "2s", "1"));
+}

@@ -33,17 +33,21 @@ pub enum Observed<K> {
 
 type Key = (String, String);
 
+/// What of an object counts, as a hash; an object is told again when that is another, and always without.
+pub type Fingerprint<K> = fn(&K) -> Option<u64>;
+
 /// Watches the objects of `api` for as long as the stream is polled. `kind` is for log lines.
 pub fn watch<K>(
     kind: &'static str,
     api: Api<K>,
     config: watcher::Config,
+    fingerprint: Fingerprint<K>,
 ) -> impl Stream<Item = Observed<K>> + Send
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let events = watcher(api, config).boxed();
-    stream::unfold((events, Tracker::new(kind)), |(mut events, mut tracker)| async move {
+    stream::unfold((events, Tracker::new(kind, fingerprint)), |(mut events, mut tracker)| async move {
         let observed = match events.next().await? {
             Ok(event) => tracker.on_event(event),
             Err(error) => {
@@ -58,33 +62,32 @@ where
 }
 
 /// What is known so far: needed to tell what is gone after a list that came late.
-struct Tracker {
+struct Tracker<K> {
     kind: &'static str,
-    known: BTreeSet<Key>,
+    fingerprint: Fingerprint<K>,
+    known: BTreeMap<Key, Option<u64>>,
     /// While a list is read: what it had so far.
     listed: Option<BTreeSet<Key>>,
     complete: bool,
     pause: Duration,
 }
 
-impl Tracker {
-    fn new(kind: &'static str) -> Self {
-        Self { kind, known: BTreeSet::new(), listed: None, complete: false, pause: FIRST_PAUSE }
+impl<K: Resource> Tracker<K> {
+    fn new(kind: &'static str, fingerprint: Fingerprint<K>) -> Self {
+        Self { kind, fingerprint, known: BTreeMap::new(), listed: None, complete: false, pause: FIRST_PAUSE }
     }
 
-    fn on_event<K: Resource>(&mut self, event: Event<K>) -> Vec<Observed<K>> {
+    fn on_event(&mut self, event: Event<K>) -> Vec<Observed<K>> {
         match event {
             Event::Init => {
                 self.listed = Some(BTreeSet::new());
                 Vec::new()
             }
             Event::InitApply(object) => {
-                let key = key_of(&object);
-                self.known.insert(key.clone());
                 if let Some(listed) = &mut self.listed {
-                    listed.insert(key);
+                    listed.insert(key_of(&object));
                 }
-                vec![Observed::Present(Box::new(object))]
+                self.present(object)
             }
             Event::InitDone => {
                 if self.pause != FIRST_PAUSE {
@@ -96,10 +99,7 @@ impl Tracker {
                 observed.extend(self.completed());
                 observed
             }
-            Event::Apply(object) => {
-                self.known.insert(key_of(&object));
-                vec![Observed::Present(Box::new(object))]
-            }
+            Event::Apply(object) => self.present(object),
             Event::Delete(object) => {
                 let (namespace, name) = key_of(&object);
                 self.known.remove(&(namespace.clone(), name.clone()));
@@ -108,9 +108,16 @@ impl Tracker {
         }
     }
 
+    fn present(&mut self, object: K) -> Vec<Observed<K>> {
+        let now = (self.fingerprint)(&object);
+        let before = self.known.insert(key_of(&object), now);
+        let same = now.is_some() && before == Some(now);
+        if same { Vec::new() } else { vec![Observed::Present(Box::new(object))] }
+    }
+
     /// What an error means for what is known, and how long to wait. Objects already known stay:
     /// an API that cannot be asked has not deleted them. A kind that does not exist has none.
-    fn on_error<K>(&mut self, error: &watcher::Error) -> (Vec<Observed<K>>, Duration) {
+    fn on_error(&mut self, error: &watcher::Error) -> (Vec<Observed<K>>, Duration) {
         let pause = self.pause;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.listed = None;
@@ -124,13 +131,13 @@ impl Tracker {
         (observed, pause)
     }
 
-    fn forget_all_but<K>(&mut self, listed: &BTreeSet<Key>) -> Vec<Observed<K>> {
-        let gone = self.known.difference(listed).cloned().collect::<Vec<_>>();
-        self.known.retain(|key| listed.contains(key));
+    fn forget_all_but(&mut self, listed: &BTreeSet<Key>) -> Vec<Observed<K>> {
+        let gone: Vec<_> = self.known.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        self.known.retain(|key, _| listed.contains(key));
         gone.into_iter().map(|(namespace, name)| Observed::Gone { namespace, name }).collect()
     }
 
-    fn completed<K>(&mut self) -> Option<Observed<K>> {
+    fn completed(&mut self) -> Option<Observed<K>> {
         let first = !std::mem::replace(&mut self.complete, true);
         first.then_some(Observed::Complete)
     }
