@@ -1,18 +1,16 @@
 //! Compiled route configurations, and how a request finds its route.
 //!
-//! Virtual hosts by hash of the exact host, then by the longest wildcard; routes in order, the first
-//! that matches wins. Source: Envoy's `envoy.config.route.v3`.
+//! Routes in order, the first that matches wins. Source: Envoy's `envoy.config.route.v3`.
 
+use super::domains::{Domains, Taken};
 use super::filter::{cors::CorsPolicy, fault::Fault, rbac::Rbac};
 use super::matcher::{Fraction, HeaderMatcher, HeaderView, QueryMatcher, Reading, Substitution};
 use super::mutation::HeaderMutations;
 use crate::retry::RetryPolicy;
 use crate::upstream::balance::EvenSequence;
-use ahash::AHashMap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use regex::bytes::Regex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ use std::time::Duration;
 pub struct RouteTable {
     /// Its name.
     pub name: Arc<str>,
-    /// All virtual hosts.
+    /// All virtual hosts; see [`RouteTable::serve`].
     pub hosts: Vec<Arc<VirtualHost>>,
     /// Whether a host's port is not compared.
     pub ignore_port: bool,
@@ -36,57 +34,6 @@ pub struct RouteTable {
     /// Whether a route's changes win over the table's.
     pub most_specific_wins: bool,
     pub(crate) domains: Domains,
-}
-
-/// Which virtual host serves which host.
-#[derive(Debug, Default)]
-pub struct Domains {
-    exact: AHashMap<Box<str>, usize>,
-    /// `*.example.com` and the like, by length, longest first.
-    suffixes: BTreeMap<std::cmp::Reverse<usize>, AHashMap<Box<str>, usize>>,
-    /// `example.*` and the like, by length, longest first.
-    prefixes: BTreeMap<std::cmp::Reverse<usize>, AHashMap<Box<str>, usize>>,
-    any: Option<usize>,
-}
-
-impl Domains {
-    /// Adds a domain of the virtual host at `index`; false when it is there already.
-    pub fn insert(&mut self, domain: &str, index: usize) -> bool {
-        let domain = domain.to_ascii_lowercase();
-        let (map, key) = match (domain.as_str(), domain.strip_prefix('*'), domain.strip_suffix('*')) {
-            ("*", ..) => return self.any.replace(index).is_none(),
-            (_, Some(suffix), _) => {
-                (self.suffixes.entry(std::cmp::Reverse(suffix.len())).or_default(), suffix)
-            }
-            (_, _, Some(prefix)) => {
-                (self.prefixes.entry(std::cmp::Reverse(prefix.len())).or_default(), prefix)
-            }
-            _ => (&mut self.exact, domain.as_str()),
-        };
-        map.insert(key.into(), index).is_none()
-    }
-
-    /// The virtual host for a host in lower case.
-    pub fn find(&self, host: &str) -> Option<usize> {
-        if let Some(index) = self.exact.get(host) {
-            return Some(*index);
-        }
-        // A wildcard stands for at least one letter.
-        let shorter = |length: usize| length < host.len();
-        for (length, map) in self.suffixes.iter().filter(|(length, _)| shorter(length.0)) {
-            let found = host.get(host.len() - length.0..).and_then(|suffix| map.get(suffix));
-            if let Some(index) = found {
-                return Some(*index);
-            }
-        }
-        for (length, map) in self.prefixes.iter().filter(|(length, _)| shorter(length.0)) {
-            let found = host.get(..length.0).and_then(|prefix| map.get(prefix));
-            if let Some(index) = found {
-                return Some(*index);
-            }
-        }
-        self.any
-    }
 }
 
 /// Which requests must come over TLS.
@@ -106,6 +53,8 @@ pub enum RequireTls {
 pub struct VirtualHost {
     /// Its name.
     pub name: Arc<str>,
+    /// The hosts it serves, in lower case, with wildcards.
+    pub domains: Box<[Box<str>]>,
     /// Its routes in order.
     pub routes: Vec<Arc<Route>>,
     /// Which requests must come over TLS.
@@ -472,9 +421,16 @@ pub struct DirectResponse {
 }
 
 impl RouteTable {
+    /// Sets the virtual hosts.
+    pub fn serve(&mut self, hosts: Vec<Arc<VirtualHost>>) -> Result<(), Taken> {
+        self.domains = Domains::of(&hosts)?;
+        self.hosts = hosts;
+        Ok(())
+    }
+
     /// The virtual host that serves a host in lower case (without port, where that is ignored).
     pub fn virtual_host(&self, host: &str) -> Option<&Arc<VirtualHost>> {
-        self.hosts.get(self.domains.find(host)?)
+        self.hosts.get(self.domains.find(&self.hosts, host)?)
     }
 }
 
