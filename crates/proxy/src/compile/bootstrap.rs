@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::ConfigSource;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::google::protobuf::{Struct, value::Kind};
-use mizzen_xds::descriptors::{DescriptorError, Descriptors};
+use mizzen_xds::json;
 use prost::Message as _;
 
 /// Where Envoy looks for the limit of open connections.
@@ -21,33 +21,25 @@ pub enum ReadError {
     Syntax(String),
     /// It does not fit `envoy.config.bootstrap.v3.Bootstrap`.
     #[error("not an Envoy bootstrap: {0}")]
-    Message(#[from] DescriptorError),
+    Message(#[from] serde_json::Error),
 }
 
 /// Reads a bootstrap from JSON or YAML text into an encoded [`Bootstrap`].
 pub fn read(text: &str) -> Result<Bytes, ReadError> {
-    // What reading takes is as passing as the descriptors: only the encoded message comes back.
-    let encoded = Descriptors::with(|descriptors| match encode_json(descriptors, text) {
-        Err(DescriptorError::Json(error)) if error.is_syntax() || error.is_eof() => {
-            encode_yaml(descriptors, text)
-        }
-        other => Ok(other?),
-    })??;
-    Ok(encoded.into())
-}
-
-/// Without a tree of the text in between, which for thousands of clusters is most of the work.
-fn encode_json(descriptors: &Descriptors, text: &str) -> Result<Vec<u8>, DescriptorError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let encoded = descriptors.encode::<Bootstrap, _>(&mut json)?;
-    json.end()?;
-    Ok(encoded)
-}
-
-fn encode_yaml(descriptors: &Descriptors, text: &str) -> Result<Vec<u8>, ReadError> {
-    let value: serde_json::Value =
-        serde_saphyr::from_str(text).map_err(|error| ReadError::Syntax(error.to_string()))?;
-    Ok(descriptors.encode::<Bootstrap, _>(&value)?)
+    let encoded = json::encode::<Bootstrap, _>(&mut json).and_then(|encoded| {
+        json.end()?;
+        Ok(encoded)
+    });
+    let encoded = match encoded {
+        Err(error) if error.is_syntax() || error.is_eof() => {
+            let value: serde_json::Value =
+                serde_saphyr::from_str(text).map_err(|error| ReadError::Syntax(error.to_string()))?;
+            json::encode::<Bootstrap, _>(value)
+        }
+        other => other,
+    };
+    Ok(encoded?.into())
 }
 
 /// The number of `static_resources` in a `Bootstrap`.
