@@ -5,6 +5,7 @@ mod bootstrap;
 mod certificates;
 mod control_plane;
 mod data_plane;
+mod discovery;
 mod haproxy;
 mod load;
 mod machine;

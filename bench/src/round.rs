@@ -1,13 +1,15 @@
 //! One round of one target: what is done to it, and the figures that come of it.
 
 use crate::certificates::HOST;
+use crate::discovery::Discovery;
 use crate::load::{Order, Outcome, Shape, Trust, closed};
 use crate::measure::{Cpu, Memory, running_time};
 use crate::peer::Program;
 use crate::scenario::{Measure, Path, Scenario};
-use crate::target::{Setting, Target};
-use crate::{machine, probe};
+use crate::target::{Setting, Target, control_plane};
+use crate::{bootstrap, machine, probe};
 use anyhow::{Context as _, bail};
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use indexmap::IndexMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
@@ -153,6 +155,7 @@ pub fn fresh(
         Measure::Start => start(scenario.path, program, place, setting),
         Measure::Memory => memory(program, place, setting),
         Measure::IdleCpu => idle_cpu(scenario.path, program, place, seconds, setting),
+        Measure::RouteChange(count) => route_change(scenario.path, program, place, count, setting),
     }
 }
 
@@ -223,6 +226,44 @@ fn memory(program: &Program, place: u16, setting: &Setting) -> anyhow::Result<Fi
     Ok(figures)
 }
 
+/// How long a proxy has for what it does after it has said that a change is taken.
+const AFTERMATH: Duration = Duration::from_millis(300);
+
+fn route_change(
+    path: Path,
+    program: &Program,
+    place: u16,
+    count: usize,
+    setting: &Setting,
+) -> anyhow::Result<Figures> {
+    let Path::Routed(hosts) = path else { bail!("no routes come from a control plane") };
+    let mut routes: RouteConfiguration = mizzen_xds::json::read(&bootstrap::routes(hosts))?;
+    let control_plane = Discovery::start(control_plane(place), &routes)?;
+    let target = Target::start(program, path, place, setting)?;
+    control_plane.taken()?;
+    first_answer(&target)?;
+    thread::park_timeout(AFTERMATH);
+    let (begin, before) = (Instant::now(), cpu(&target)?);
+    for change in 0..count {
+        let host = routes.virtual_hosts.get_mut(change % hosts).context("no virtual hosts")?;
+        host.include_request_attempt_count = true;
+        control_plane.change(&routes)?;
+    }
+    let taken = begin.elapsed();
+    thread::park_timeout(AFTERMATH);
+    let used = cpu(&target)? - before;
+    first_answer(&target)?;
+    Ok(Figures::from_iter([
+        ("cpu ms/change".to_owned(), 1e3 * used / count as f64),
+        ("ms/change".to_owned(), 1e3 * taken.as_secs_f64() / count as f64),
+    ]))
+}
+
+/// Time on a processor since the start.
+fn cpu(target: &Target) -> anyhow::Result<f64> {
+    target.processes.iter().map(|process| running_time(process.id())).sum()
+}
+
 fn idle_cpu(
     path: Path,
     program: &Program,
@@ -232,10 +273,8 @@ fn idle_cpu(
 ) -> anyhow::Result<Figures> {
     let target = Target::start(program, path, place, setting)?;
     first_answer(&target)?;
-    let time =
-        || target.processes.iter().map(|process| running_time(process.id())).sum::<anyhow::Result<f64>>();
-    let (begin, before) = (Instant::now(), time()?);
+    let (begin, before) = (Instant::now(), cpu(&target)?);
     thread::park_timeout(Duration::from_secs_f64(seconds));
-    let used = time()? - before;
+    let used = cpu(&target)? - before;
     Ok(Figures::from_iter([("core %".to_owned(), 100.0 * used / begin.elapsed().as_secs_f64())]))
 }

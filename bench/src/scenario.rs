@@ -23,6 +23,8 @@ pub enum Path {
     MeshTcp,
     /// One proxy with this many clusters and virtual hosts.
     Large(usize),
+    /// The same with virtual hosts that a control plane sends.
+    Routed(usize),
 }
 
 impl Path {
@@ -30,7 +32,7 @@ impl Path {
     pub fn suits(self, peer: Peer) -> bool {
         match peer {
             Peer::Mizzen | Peer::Envoy => true,
-            Peer::Haproxy => !matches!(self, Self::Large(_)),
+            Peer::Haproxy => !matches!(self, Self::Large(_) | Self::Routed(_)),
             Peer::Nginx => matches!(self, Self::Hop { http2_out: false, .. } | Self::Tcp),
         }
     }
@@ -49,6 +51,8 @@ pub enum Measure {
     Memory,
     /// Processor time without load.
     IdleCpu,
+    /// Processor time that this many changes of one virtual host take, each sent with all the others.
+    RouteChange(usize),
 }
 
 /// One thing that is measured.
@@ -78,7 +82,7 @@ const H2C: Shape = Shape::Http2 { connections: 8, streams: 8 };
 const SLOW: Shape = Shape::Poisson { connections: 16, rate: 1000.0 };
 
 /// All of them, in the order they are run.
-pub const ALL: [Scenario; 16] = [
+pub const ALL: [Scenario; 17] = [
     Scenario {
         name: "plain-http1",
         about: "HTTP/1.1 through one proxy, 64 connections, closed loop",
@@ -175,6 +179,12 @@ pub const ALL: [Scenario; 16] = [
         about: "processor time without load, with 5,000 clusters and virtual hosts",
         path: Path::Large(5000),
         measure: Measure::IdleCpu,
+    },
+    Scenario {
+        name: "route-change",
+        about: "processor time of a change to one of 5,000 virtual hosts that come over ADS, all in one resource",
+        path: Path::Routed(5000),
+        measure: Measure::RouteChange(10),
     },
 ];
 

@@ -132,8 +132,17 @@ fn start(program: &Program, setup: &Setup, setting: &Setting) -> anyhow::Result<
     Ok(Process { child: machine::spawn_on(machine::PROXIES, &mut command)?, log })
 }
 
+/// Where the control plane of a target is.
+pub fn control_plane(place: u16) -> SocketAddr {
+    port(place, 4)
+}
+
+fn port(place: u16, offset: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 21000 + place * 10 + offset))
+}
+
 fn setups(peer: Peer, path: Path, place: u16, setting: &Setting) -> Vec<Setup> {
-    let port = |offset: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, 21000 + place * 10 + offset));
+    let port = |offset| port(place, offset);
     let (entry, admin) = (port(0), port(1));
     let Setting { folder, certificates } = setting;
     let one = |role, configuration: String| {
@@ -181,6 +190,11 @@ fn setups(peer: Peer, path: Path, place: u16, setting: &Setting) -> Vec<Setup> {
             two(bootstrap::mesh(peer, &at, certificates, folder).map(|text| text.to_string()), true)
         }
         (Path::MeshTcp, _) => two(bootstrap::mesh_tcp(&at, certificates).map(|text| text.to_string()), true),
+        (Path::Routed(count), _) => {
+            let control_plane = control_plane(place);
+            let routed = bootstrap::routed(admin, entry, backend::HTTP1, control_plane, count);
+            one("routed", routed.to_string())
+        }
         (Path::Large(count), _) => {
             one("large", bootstrap::large(admin, entry, backend::HTTP1, count).to_string())
         }

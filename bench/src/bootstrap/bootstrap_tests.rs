@@ -23,6 +23,7 @@ async fn our_proxy_takes_every_bootstrap() {
     }
     run(&tcp(ANYWHERE, ANYWHERE, APPLICATION));
     run(&large(ANYWHERE, ANYWHERE, APPLICATION, 10));
+    run(&routed(ANYWHERE, ANYWHERE, APPLICATION, APPLICATION, 10));
     let at = Sidecars {
         client: ANYWHERE,
         client_admin: ANYWHERE,

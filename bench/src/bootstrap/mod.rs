@@ -9,7 +9,7 @@ mod large;
 mod mesh;
 
 pub use hop::{hop, tcp};
-pub use large::large;
+pub use large::{large, routed, routes};
 pub use mesh::{Sidecars, mesh, mesh_tcp};
 
 use crate::certificates::Pair;

@@ -19,6 +19,7 @@ pub use options::{AgentOptions, OptionsError, Role};
 use anyhow::Context as _;
 use mizzen_base::readiness::Readiness;
 use mizzen_proxy::{Proxy, ProxyConfig, ProxyHandle};
+use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -48,7 +49,7 @@ pub async fn run(
         () = terminate.requested() => return Ok(()),
     }
     let handle = Proxy::start(ProxyConfig {
-        bootstrap: bootstrap::build(&options)?,
+        bootstrap: bootstrap::build(&options)?.encode_to_vec().into(),
         concurrency: options.concurrency,
         secrets: Some(secrets),
         logging,

@@ -2,18 +2,19 @@
 //! the graceful end.
 
 use crate::admin;
+use crate::compile::bootstrap::Opened;
 use crate::compile::{self, CompileError, Context};
 use crate::configuration::{self, Ads, BindError, Manager, StaticError};
 use crate::telemetry::Telemetry;
 use crate::tls::{SecretSource, Secrets};
 use crate::worker::{Current, ThreadRuntime, WorkerThread};
 use bytes::Bytes;
-use envoy_types::pb::envoy::config::bootstrap::v3::Bootstrap;
+use envoy_types::pb::envoy::config::core::v3::grpc_service::TargetSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{BuildVersion, Node, node::UserAgentVersionType};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::envoy::r#type::v3::SemanticVersion;
 use mizzen_xds::TypeUrl;
 use parking_lot::Mutex;
-use prost::Message as _;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,8 +27,8 @@ const WARMING_TICK: Duration = Duration::from_millis(10);
 /// How to start a proxy.
 #[derive(Default)]
 pub struct ProxyConfig {
-    /// The Envoy bootstrap: node, admin, static and dynamic resources.
-    pub bootstrap: Bootstrap,
+    /// The Envoy bootstrap, encoded: node, admin, static and dynamic resources.
+    pub bootstrap: Bytes,
     /// Number of workers; 0 means one a core.
     pub concurrency: usize,
     /// Gives the secrets `default` and `ROOTCA` in process, whatever their `sds_config` says.
@@ -75,7 +76,7 @@ pub(crate) struct Shared {
     pub manager: Arc<Mutex<Manager>>,
     pub current: Arc<Current>,
     pub telemetry: Arc<Telemetry>,
-    /// The bootstrap as it was given, encoded: for dumps, and a fraction of the message's size.
+    /// The bootstrap, encoded, for dumps.
     pub bootstrap: Bytes,
     pub node: Node,
     pub concurrency: usize,
@@ -89,10 +90,14 @@ pub(crate) struct Shared {
 impl Proxy {
     /// Starts workers, admin port and configuration. Returns once static listeners are bound; see
     /// [`ProxyHandle::ready`] for the rest.
-    pub fn start(mut config: ProxyConfig) -> Result<ProxyHandle, StartError> {
+    pub fn start(config: ProxyConfig) -> Result<ProxyHandle, StartError> {
         mizzen_identity::install_crypto_provider();
-        compile::bootstrap::check(&config.bootstrap)?;
-        let node = introduce(config.bootstrap.node.get_or_insert_default());
+        let opened = compile::bootstrap::open(&config.bootstrap, |bootstrap| {
+            introduce(bootstrap.node.get_or_insert_default());
+        })?;
+        drop(config.bootstrap);
+        compile::bootstrap::check(&opened.message)?;
+        let node = opened.message.node.clone().unwrap_or_default();
         let concurrency = match config.concurrency {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
@@ -100,7 +105,7 @@ impl Proxy {
         let telemetry = Telemetry::new(&node, concurrency);
         let secrets = Arc::new(Secrets::new(config.secrets.is_some()));
         let current = Arc::new(Current::default());
-        if let Some(limit) = compile::bootstrap::connection_limit(&config.bootstrap)? {
+        if let Some(limit) = compile::bootstrap::connection_limit(&opened.message)? {
             current.connections().limit(limit);
         }
         let runtime = ThreadRuntime::new()?;
@@ -115,14 +120,14 @@ impl Proxy {
         {
             secrets.take(workload);
         }
-        let bootstrap = Bytes::from(config.bootstrap.encode_to_vec());
-        let resources = config.bootstrap.static_resources.take().unwrap_or_default();
-        for (index, secret) in resources.secrets.iter().enumerate() {
-            let value = compile::secret::compile(secret)
-                .map_err(|error| error.at(format!("static_resources.secrets[{index}]")))?;
-            secrets.fix(&secret.name, value);
+        for (index, secret) in opened.secrets.iter().enumerate() {
+            let compile = || {
+                let secret = compile::decode::<Secret>(secret)?;
+                compile::secret::compile(&secret).map(|value| secrets.fix(&secret.name, value))
+            };
+            compile().map_err(|error| error.at(format!("static_resources.secrets[{index}]")))?;
         }
-        let ads = ads(&config, &resources.clusters, &context)?;
+        let ads = ads(&opened, &context)?;
         let awaited = ads.as_ref().map(|(_, awaited)| awaited.clone()).unwrap_or_default();
         let workers = (0..concurrency)
             .map(|index| WorkerThread::start(index, Arc::clone(&current), Arc::clone(&telemetry)))
@@ -130,16 +135,16 @@ impl Proxy {
         let mut manager = Manager::new(context, Arc::clone(&current), workers, awaited);
         {
             let _entered = runtime.get().enter();
-            manager.take_static(resources.clusters, resources.listeners)?;
+            manager.take_static(opened.clusters, opened.listeners)?;
         }
-        let admin = admin::bind(config.bootstrap.admin.as_ref())?;
+        let admin = admin::bind(opened.message.admin.as_ref())?;
         let admin_address = admin.as_ref().and_then(|socket| socket.local_addr().ok());
         let shared = Arc::new(Shared {
             live: watch::Sender::new(manager.is_live()),
             manager: Arc::new(Mutex::new(manager)),
             current,
             telemetry,
-            bootstrap,
+            bootstrap: opened.encoded,
             node: node.clone(),
             concurrency,
             logging: config.logging,
@@ -167,8 +172,8 @@ impl Proxy {
     }
 }
 
-/// Says in the node who we are, and returns it.
-fn introduce(node: &mut Node) -> Node {
+/// Says in the node who we are.
+fn introduce(node: &mut Node) {
     node.user_agent_name = "mizzen".to_owned();
     let mut parts = mizzen_base::version::MIZZEN.split('.').map(|part| part.parse().unwrap_or_default());
     let version = SemanticVersion {
@@ -180,16 +185,11 @@ fn introduce(node: &mut Node) -> Node {
         version: Some(version),
         metadata: None,
     }));
-    node.clone()
 }
 
 /// The way to the control plane, and what must come from there before the proxy is live.
-fn ads(
-    config: &ProxyConfig,
-    clusters: &[envoy_types::pb::envoy::config::cluster::v3::Cluster],
-    context: &Context,
-) -> Result<Option<(Ads, BTreeSet<TypeUrl>)>, CompileError> {
-    let Some(dynamic) = &config.bootstrap.dynamic_resources else { return Ok(None) };
+fn ads(opened: &Opened, context: &Context) -> Result<Option<(Ads, BTreeSet<TypeUrl>)>, CompileError> {
+    let Some(dynamic) = &opened.message.dynamic_resources else { return Ok(None) };
     let Some(source) = &dynamic.ads_config else { return Ok(None) };
     let mut kinds = Vec::new();
     if dynamic.cds_config.is_some() {
@@ -201,7 +201,13 @@ fn ads(
     }
     kinds.extend([TypeUrl::ROUTE, TypeUrl::VIRTUAL_HOST, TypeUrl::SECRET]);
     let awaited = kinds.iter().copied().filter(|kind| kind.is_wildcard_by_default()).collect();
-    let ads = Ads::compile(source, clusters, kinds, context)
+    let mut clusters = Vec::new();
+    for service in &source.grpc_services {
+        if let Some(TargetSpecifier::EnvoyGrpc(grpc)) = &service.target_specifier {
+            clusters.extend(opened.cluster(&grpc.cluster_name)?);
+        }
+    }
+    let ads = Ads::compile(source, &clusters, kinds, context)
         .map_err(|error| error.at("dynamic_resources.ads_config"))?;
     Ok(Some((ads, awaited)))
 }

@@ -1,15 +1,13 @@
-//! The JSON form of Envoy's messages: bootstrap files in, configuration dumps out.
+//! The JSON form of Envoy's messages for configuration dumps; see [`crate::json`] for reading it.
 //!
 //! Descriptors take some twenty megabytes, so they are loaded for the moment they are needed, on a
 //! thread whose memory the allocator gives back when it ends.
 
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
-};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::Value;
 
-const ENVOY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.bin"));
+pub(crate) const ENVOY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.bin"));
 const TYPE_PREFIX: &str = "type.googleapis.com/";
 
 /// Descriptors of Envoy's and our own messages.
@@ -57,24 +55,6 @@ impl Descriptors {
         let new: Vec<_> = new.collect();
         pool.add_file_descriptor_protos(new)?;
         Ok(Self { pool })
-    }
-
-    /// Reads a message from protobuf's JSON form. Unknown fields are an error that names them.
-    pub fn read<M: Message + prost::Name + Default>(&self, json: &Value) -> Result<M, DescriptorError> {
-        Ok(M::decode(self.encode::<M, _>(json)?.as_slice())?)
-    }
-
-    /// The same from a text that is being parsed or a value, as the encoded message. Read from a
-    /// text, an error says its line and column.
-    pub fn encode<'de, M, D>(&self, json: D) -> Result<Vec<u8>, DescriptorError>
-    where
-        M: Message + prost::Name,
-        D: serde::Deserializer<'de, Error = serde_json::Error>,
-    {
-        let descriptor = self.descriptor(&M::full_name())?;
-        let options = DeserializeOptions::new().deny_unknown_fields(true);
-        let message = DynamicMessage::deserialize_with_options(descriptor, json, &options)?;
-        Ok(message.encode_to_vec())
     }
 
     /// Writes a message in protobuf's JSON form, with the field names of the .proto files, as Envoy

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod descriptors;
+pub mod json;
 pub mod resource;
 pub mod server;
 

@@ -1,11 +1,13 @@
 //! `Bootstrap`: reading it from a file, and refusing what is not honoured.
 
-use super::CompileError;
+use super::{CompileError, decode, wire};
+use bytes::Bytes;
 use envoy_types::pb::envoy::config::bootstrap::v3::{Bootstrap, runtime_layer::LayerSpecifier};
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::ConfigSource;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::google::protobuf::{Struct, value::Kind};
-use mizzen_xds::descriptors::{DescriptorError, Descriptors};
+use mizzen_xds::json;
 use prost::Message as _;
 
 /// Where Envoy looks for the limit of open connections.
@@ -19,33 +21,95 @@ pub enum ReadError {
     Syntax(String),
     /// It does not fit `envoy.config.bootstrap.v3.Bootstrap`.
     #[error("not an Envoy bootstrap: {0}")]
-    Message(#[from] DescriptorError),
+    Message(#[from] serde_json::Error),
 }
 
-/// Reads a bootstrap from JSON or YAML text.
-pub fn read(text: &str) -> Result<Bootstrap, ReadError> {
-    // What reading takes is as passing as the descriptors: only the encoded message comes back.
-    let encoded = Descriptors::with(|descriptors| match encode_json(descriptors, text) {
-        Err(DescriptorError::Json(error)) if error.is_syntax() || error.is_eof() => {
-            encode_yaml(descriptors, text)
-        }
-        other => Ok(other?),
-    })??;
-    Bootstrap::decode(encoded.as_slice()).map_err(|error| ReadError::Message(error.into()))
-}
-
-/// Without a tree of the text in between, which for thousands of clusters is most of the work.
-fn encode_json(descriptors: &Descriptors, text: &str) -> Result<Vec<u8>, DescriptorError> {
+/// Reads a bootstrap from JSON or YAML text into an encoded [`Bootstrap`].
+pub fn read(text: &str) -> Result<Bytes, ReadError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let encoded = descriptors.encode::<Bootstrap, _>(&mut json)?;
-    json.end()?;
-    Ok(encoded)
+    let encoded = json::encode::<Bootstrap, _>(&mut json).and_then(|encoded| {
+        json.end()?;
+        Ok(encoded)
+    });
+    let encoded = match encoded {
+        Err(error) if error.is_syntax() || error.is_eof() => {
+            let value: serde_json::Value =
+                serde_saphyr::from_str(text).map_err(|error| ReadError::Syntax(error.to_string()))?;
+            json::encode::<Bootstrap, _>(value)
+        }
+        other => other,
+    };
+    Ok(encoded?.into())
 }
 
-fn encode_yaml(descriptors: &Descriptors, text: &str) -> Result<Vec<u8>, ReadError> {
-    let value: serde_json::Value =
-        serde_saphyr::from_str(text).map_err(|error| ReadError::Syntax(error.to_string()))?;
-    Ok(descriptors.encode::<Bootstrap, _>(&value)?)
+/// The number of `static_resources` in a `Bootstrap`.
+const STATIC_RESOURCES: u32 = 2;
+/// The numbers of the lists in `StaticResources`.
+const LISTENERS: u32 = 1;
+const CLUSTERS: u32 = 2;
+const SECRETS: u32 = 3;
+/// The number of `name` in a `Cluster`.
+const CLUSTER_NAME: u32 = 1;
+
+/// A bootstrap with its static resources still encoded, each a part of the whole: decoded together they
+/// are the largest thing there is, and what is received is kept for dumps anyway.
+pub struct Opened {
+    /// The whole, encoded.
+    pub encoded: Bytes,
+    /// The message without its static resources.
+    pub message: Bootstrap,
+    /// Encoded listeners.
+    pub listeners: Vec<Bytes>,
+    /// Encoded clusters.
+    pub clusters: Vec<Bytes>,
+    /// Encoded secrets.
+    pub secrets: Vec<Bytes>,
+}
+
+/// Opens an encoded bootstrap after `change` was made to what is not a static resource.
+pub fn open(encoded: &[u8], change: impl FnOnce(&mut Bootstrap)) -> Result<Opened, CompileError> {
+    let mut rest = Vec::new();
+    let mut resources = Vec::new();
+    for field in wire::fields(encoded) {
+        let field = field?;
+        let list = if field.number == STATIC_RESOURCES { &mut resources } else { &mut rest };
+        list.extend_from_slice(field.whole);
+    }
+    let mut message: Bootstrap = decode(&rest)?;
+    change(&mut message);
+    let mut whole = message.encode_to_vec();
+    whole.reserve_exact(resources.len());
+    whole.extend(resources);
+    let encoded = Bytes::from(whole);
+    let (mut listeners, mut clusters, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
+    for field in wire::fields(&encoded) {
+        let field = field?;
+        if field.number != STATIC_RESOURCES {
+            continue;
+        }
+        for resource in wire::fields(field.value) {
+            let resource = resource.map_err(|error| error.at("static_resources"))?;
+            let value = || encoded.slice_ref(resource.value);
+            match resource.number {
+                LISTENERS => listeners.push(value()),
+                CLUSTERS => clusters.push(value()),
+                SECRETS => secrets.push(value()),
+                _ => {}
+            }
+        }
+    }
+    Ok(Opened { encoded, message, listeners, clusters, secrets })
+}
+
+impl Opened {
+    /// The static cluster of this name.
+    pub fn cluster(&self, name: &str) -> Result<Option<Cluster>, CompileError> {
+        let is_named = |cluster: &&Bytes| {
+            let mut fields = wire::fields(cluster).map_while(Result::ok);
+            fields.any(|field| field.number == CLUSTER_NAME && field.value == name.as_bytes())
+        };
+        self.clusters.iter().find(is_named).map(|cluster| decode(cluster)).transpose()
+    }
 }
 
 /// Refuses the parts that are not honoured. Parts that only tune Envoy's own insides (watchdogs,

@@ -61,13 +61,13 @@ pub fn compile(
         transports: transports(message, http.auto_san_validation, context)?,
         auto_sni: http.auto_sni,
         outlier: message.outlier_detection.as_ref().map(OutlierSettings::compile),
-        breaker: Breaker::compile(message.circuit_breakers.as_ref()),
         service: service(message.metadata.as_ref(), context),
         metadata: message.metadata.clone().map(Arc::new),
-        assignment: message.load_assignment.clone(),
         dns: dns(message)?,
     };
-    Cluster::start(settings, previous, &context.telemetry, &context.control)
+    let breaker = Breaker::compile(message.circuit_breakers.as_ref());
+    let assignment = message.load_assignment.as_ref();
+    Cluster::start(settings, breaker, assignment, previous, &context.telemetry, &context.control)
 }
 
 fn refuse(message: &pb::Cluster) -> Result<(), CompileError> {

@@ -1,7 +1,7 @@
 //! `HttpConnectionManager` → [`crate::http::HttpConnectionManager`].
 
 use super::cluster::{header_case, pings, time};
-use super::{CompileError, Context, http_filter, route, unpack};
+use super::{CompileError, Context, decode, http_filter, route, unpack, wire};
 use crate::http::matcher::Fraction;
 use crate::http::normalize::{EscapedSlashes, PathRules};
 use crate::http::{
@@ -28,12 +28,17 @@ pub struct Around {
     pub direction: crate::listener::Direction,
 }
 
-/// Compiles one HTTP connection manager.
+/// The number of `route_config` in an `HttpConnectionManager`.
+const ROUTE_CONFIG: u32 = 4;
+
+/// Compiles one encoded HTTP connection manager.
 pub fn compile(
-    message: &pb::HttpConnectionManager,
+    body: &[u8],
     _around: Around,
     context: &Context,
 ) -> Result<HttpConnectionManager, CompileError> {
+    let parted = wire::part(body, ROUTE_CONFIG)?;
+    let message: &pb::HttpConnectionManager = &decode(&parted.rest)?;
     refuse(message)?;
     let (filters, stats) = http_filter::compile(&message.http_filters, context)?;
     let access_logs = super::access_log::compile(&message.access_log, context)?;
@@ -64,7 +69,7 @@ pub fn compile(
             _ => return Err(CompileError::unsupported("codec_type", "HTTP/3")),
         },
         counts: context.telemetry.manager_counts(&message.stat_prefix),
-        routes: routes(message, context)?,
+        routes: routes(message, &parted.values, context)?,
         filters,
         stats,
         access_logs,
@@ -159,24 +164,29 @@ fn refuse(message: &pb::HttpConnectionManager) -> Result<(), CompileError> {
     Ok(())
 }
 
-fn routes(message: &pb::HttpConnectionManager, context: &Context) -> Result<RouteSource, CompileError> {
-    match &message.route_specifier {
-        Some(hcm::RouteSpecifier::Rds(rds)) => Ok(RouteSource::Named(rds.route_config_name.as_str().into())),
-        Some(hcm::RouteSpecifier::RouteConfig(config)) => {
-            if config.vhds.is_some() {
-                return Err(CompileError::unsupported(
-                    "route_config.vhds",
-                    "virtual hosts beside routes that are not",
-                ));
+/// `inline` is the encoded `route_config`, which `message` is without.
+fn routes(
+    message: &pb::HttpConnectionManager,
+    inline: &[&[u8]],
+    context: &Context,
+) -> Result<RouteSource, CompileError> {
+    match (&message.route_specifier, inline) {
+        (Some(hcm::RouteSpecifier::Rds(rds)), []) => {
+            Ok(RouteSource::Named(rds.route_config_name.as_str().into()))
+        }
+        (None, [config]) => {
+            let at = |error: CompileError| error.at("route_config");
+            let table = route::compile(config, None, &[], context).map_err(at)?;
+            if table.discovers {
+                return Err(at(CompileError::unsupported("vhds", "virtual hosts beside routes in place")));
             }
-            let table = route::compile(config, None, Vec::new(), context)
-                .map_err(|error| error.at("route_config"))?;
             Ok(RouteSource::Inline(Arc::new(table)))
         }
-        Some(hcm::RouteSpecifier::ScopedRoutes(_)) => {
+        (Some(hcm::RouteSpecifier::ScopedRoutes(_)), []) => {
             Err(CompileError::unsupported("scoped_routes", "scoped routes"))
         }
-        None => Err(CompileError::missing("route_specifier")),
+        (None, []) => Err(CompileError::missing("route_specifier")),
+        _ => Err(CompileError::invalid("route_specifier", "is there more than once")),
     }
 }
 

@@ -2,7 +2,6 @@ use super::*;
 use crate::telemetry::Telemetry;
 use crate::tls::Secrets;
 use envoy_types::pb::envoy::config::core::v3::Node;
-use mizzen_xds::descriptors::Descriptors;
 use serde_json::{Value, json};
 
 fn context() -> (tokio::runtime::Runtime, Context) {
@@ -18,7 +17,7 @@ fn context() -> (tokio::runtime::Runtime, Context) {
 }
 
 fn message(value: &Value) -> pb::Listener {
-    Descriptors::with(|descriptors| descriptors.read(value)).flatten().expect("listener")
+    mizzen_xds::json::read(value).expect("listener")
 }
 
 fn chain(port: u16, cluster: &str) -> Value {

@@ -14,6 +14,7 @@ pub mod route;
 mod route_action;
 pub mod secret;
 pub mod tls_context;
+pub mod wire;
 
 use crate::telemetry::Telemetry;
 use crate::tls::Secrets;
@@ -79,8 +80,12 @@ pub fn unpack<M: prost::Message + Name + Default>(
             format!("has type '{}' where '{}' is expected", any.type_url, M::type_url()),
         ));
     }
-    M::decode(any.value.as_slice())
-        .map_err(|error| CompileError::invalid(field, format!("does not decode: {error}")))
+    decode(&any.value).map_err(|error| error.at(field))
+}
+
+/// The message of these bytes.
+pub fn decode<M: prost::Message + Default>(body: &[u8]) -> Result<M, CompileError> {
+    M::decode(body).map_err(|error| CompileError::invalid("", format!("does not decode: {error}")))
 }
 
 /// As [`unpack`], for messages that do not know their own type URL.
@@ -93,8 +98,7 @@ pub fn unpack_named<M: prost::Message + Default>(
         let reason = format!("has type '{}' where '{type_url}' is expected", any.type_url);
         return Err(CompileError::invalid(field, reason));
     }
-    M::decode(any.value.as_slice())
-        .map_err(|error| CompileError::invalid(field, format!("does not decode: {error}")))
+    decode(&any.value).map_err(|error| error.at(field))
 }
 
 /// A duration that is not negative; `None` when it is not set.

@@ -44,9 +44,8 @@ pub fn compile(filters: &[Filter], direction: Direction, context: &Context) -> R
         let url = any.type_url.as_str();
         if url == HttpConnectionManager::type_url() && last {
             let at = |error: CompileError| at(error.at("typed_config"));
-            let manager: HttpConnectionManager = unpack(any, "").map_err(at)?;
             let around = http_connection_manager::Around { direction };
-            let manager = http_connection_manager::compile(&manager, around, context).map_err(at)?;
+            let manager = http_connection_manager::compile(&any.value, around, context).map_err(at)?;
             return Ok(Chain { filters: before, network: Network::Http(Arc::new(manager)) });
         } else if url == pb::TcpProxy::type_url() && last {
             let at = |error: CompileError| at(error.at("typed_config"));

@@ -2,36 +2,34 @@
 
 use super::http_filter::route_filters;
 use super::route_action::{direct_response, forward, header_names, redirect, retry};
-use super::{CompileError, Context};
+use super::{CompileError, Context, decode, wire};
 use crate::http::matcher::{Fraction, HeaderMatcher, QueryMatcher, full_regex};
 use crate::http::mutation::HeaderMutations;
 use crate::http::routes::{Action, PathMatch, RequireTls, Route, RouteMatch, VirtualHost};
 use crate::retry::RetryPolicy;
+use ahash::AHashMap;
 use envoy_types::pb::envoy::config::route::v3::{self as pb, route_match};
 use std::sync::Arc;
 
 pub use crate::http::routes::RouteTable;
 
-/// A virtual host that was discovered by itself.
-pub struct Discovered {
-    /// Compiled.
-    pub host: Arc<VirtualHost>,
-    /// The hosts it is for.
-    pub domains: Vec<String>,
-}
+/// The number of `virtual_hosts` in a `RouteConfiguration`.
+const VIRTUAL_HOSTS: u32 = 2;
 
-/// Compiles one route configuration; `previous` is what served under this name, so that parts that
-/// did not change can be shared. `discovered` are its virtual hosts if it has them beside it (VHDS).
-///
-/// Two discovered ones that want the same domain come from objects that know nothing of each other: the
-/// domain goes to the one that names it first of all its own, else to the one that comes first. The message's
-/// own get what is left.
+/// What served under this name before: the encoded message and what was made of it.
+pub type Previous<'a> = (&'a [u8], &'a RouteTable);
+
+/// Compiles one encoded route configuration. Virtual hosts that stand in `previous` as they are here are
+/// taken over: of thousands, a change concerns a few, and the others are not even decoded. `discovered` are
+/// those it has beside it, if it says so (VHDS).
 pub fn compile(
-    message: &pb::RouteConfiguration,
-    _previous: Option<&RouteTable>,
-    discovered: Vec<Discovered>,
+    body: &[u8],
+    previous: Option<Previous<'_>>,
+    discovered: &[Arc<VirtualHost>],
     context: &Context,
 ) -> Result<RouteTable, CompileError> {
+    let parted = wire::part(body, VIRTUAL_HOSTS)?;
+    let message: pb::RouteConfiguration = decode(&parted.rest)?;
     let source = message.vhds.as_ref().map(|vhds| vhds.config_source.as_ref());
     super::bootstrap::aggregated(source.flatten(), "vhds.config_source")?;
     for (set, field) in [
@@ -44,6 +42,14 @@ pub fn compile(
         if set {
             return Err(CompileError::unsupported(field, "this part of a route configuration"));
         }
+    }
+    let known = previous.map(known).transpose()?.unwrap_or_default();
+    let mut hosts = Vec::with_capacity(parted.values.len());
+    for (index, body) in parted.values.into_iter().enumerate() {
+        hosts.push(match known.get(body) {
+            Some(host) => Arc::clone(host),
+            None => virtual_host(body, context).map_err(|error| error.at(at(index)))?,
+        });
     }
     let mut table = RouteTable {
         name: message.name.as_str().into(),
@@ -64,31 +70,29 @@ pub fn compile(
         discovers: source.is_some(),
         ..RouteTable::default()
     };
-    for (index, discovered) in discovered.iter().enumerate() {
-        discovered.domains.first().map(|domain| table.domains.insert_free(domain, index));
+    if table.discovers {
+        table.serve_discovered(hosts, discovered);
+        return Ok(table);
     }
-    for (index, discovered) in discovered.into_iter().enumerate() {
-        discovered.domains.iter().skip(1).for_each(|domain| table.domains.insert_free(domain, index));
-        table.hosts.push(discovered.host);
-    }
-    for (index, host) in message.virtual_hosts.iter().enumerate() {
-        let at = |error: CompileError| error.at(format!("virtual_hosts[{index}]"));
-        let compiled = virtual_host(host, context).map_err(at)?;
-        for (number, domain) in host.domains.iter().enumerate() {
-            if table.discovers {
-                table.domains.insert_free(domain, table.hosts.len());
-            } else if !table.domains.insert(domain, index) {
-                let reason = format!("'{domain}' is a domain of another virtual host too");
-                return Err(at(CompileError::invalid(format!("domains[{number}]"), reason)));
-            }
-        }
-        table.hosts.push(Arc::new(compiled));
-    }
+    table.serve(hosts).map_err(|taken| {
+        let reason = format!("'{}' is a domain of another virtual host too", taken.domain);
+        CompileError::invalid(format!("domains[{}]", taken.number), reason).at(at(taken.host))
+    })?;
     Ok(table)
 }
 
-/// Compiles one virtual host.
-pub fn virtual_host(message: &pb::VirtualHost, context: &Context) -> Result<VirtualHost, CompileError> {
+fn at(index: usize) -> String {
+    format!("virtual_hosts[{index}]")
+}
+
+/// The virtual hosts of a table by what they were compiled from.
+fn known<'a>((body, table): Previous<'a>) -> Result<AHashMap<&'a [u8], &'a Arc<VirtualHost>>, CompileError> {
+    Ok(wire::part(body, VIRTUAL_HOSTS)?.values.into_iter().zip(&table.hosts).collect())
+}
+
+/// Compiles one encoded `VirtualHost`. What comes of it depends on nothing but these bytes.
+pub fn virtual_host(body: &[u8], context: &Context) -> Result<Arc<VirtualHost>, CompileError> {
+    let message: pb::VirtualHost = decode(body)?;
     for (set, field) in [
         (message.matcher.is_some(), "matcher"),
         (!message.rate_limits.is_empty(), "rate_limits"),
@@ -116,8 +120,9 @@ pub fn virtual_host(message: &pb::VirtualHost, context: &Context) -> Result<Virt
     let routes = message.routes.iter().enumerate().map(|(index, message)| {
         route(message, &scope, context).map(Arc::new).map_err(|error| error.at(format!("routes[{index}]")))
     });
-    Ok(VirtualHost {
+    Ok(Arc::new(VirtualHost {
         name: message.name.as_str().into(),
+        domains: message.domains.iter().map(|domain| domain.to_ascii_lowercase().into()).collect(),
         routes: routes.collect::<Result<_, _>>()?,
         require_tls: match message.require_tls {
             1 => RequireTls::External,
@@ -137,7 +142,7 @@ pub fn virtual_host(message: &pb::VirtualHost, context: &Context) -> Result<Virt
         attempt_count: message.include_request_attempt_count,
         attempt_count_in_response: message.include_attempt_count_in_response,
         filters,
-    })
+    }))
 }
 
 /// What routes inherit from their virtual host.
@@ -263,3 +268,7 @@ fn route_match(message: &pb::RouteMatch) -> Result<RouteMatch, CompileError> {
         tls: message.tls_context.as_ref().map(|tls| (flag(&tls.presented), flag(&tls.validated))),
     })
 }
+
+#[cfg(test)]
+#[path = "route_tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ mod warming;
 use super::records::Records;
 use super::sockets::{BindError, Closed, Sockets};
 use crate::compile::route::RouteTable;
-use crate::compile::{self, CompileError, Context};
+use crate::compile::{self, CompileError, Context, decode};
 use crate::generation::{ByName, Generation};
 use crate::http::routes::VirtualHost;
 use crate::listener::Listener;
@@ -20,7 +20,6 @@ use bytes::Bytes;
 use envoy_types::pb::envoy::config::cluster::v3 as cluster_pb;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3 as listener_pb;
-use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use mizzen_xds::TypeUrl;
 use mizzen_xds::client::{Handler, Names, Received, Rejection, Update};
@@ -94,28 +93,23 @@ impl Manager {
         }
     }
 
-    /// Takes the bootstrap's own clusters and listeners, and binds the sockets of the latter.
-    pub fn take_static(
-        &mut self,
-        clusters: Vec<cluster_pb::Cluster>,
-        listeners: Vec<listener_pb::Listener>,
-    ) -> Result<(), StaticError> {
+    /// Takes the bootstrap's own clusters and listeners, encoded, and binds the sockets of the latter.
+    pub fn take_static(&mut self, clusters: Vec<Bytes>, listeners: Vec<Bytes>) -> Result<(), StaticError> {
         let version: Arc<str> = "".into();
-        // Each message goes as soon as it is compiled: together they are the largest thing there is.
-        for (index, cluster) in clusters.into_iter().enumerate() {
+        for (index, body) in clusters.into_iter().enumerate() {
+            let at = |error: CompileError| error.at(format!("static_resources.clusters[{index}]"));
+            let cluster: cluster_pb::Cluster = decode(&body).map_err(at)?;
             let name: Arc<str> = cluster.name.as_str().into();
-            self.refuse_twice(TypeUrl::CLUSTER, &name)
-                .map_err(|error| error.at(format!("static_resources.clusters[{index}]")))?;
-            let body = Bytes::from(cluster.encode_to_vec());
+            self.refuse_twice(TypeUrl::CLUSTER, &name).map_err(at)?;
             self.cluster(&name, &cluster)
                 .map_err(|error| error.at(format!("static_resources.clusters[{index}] ({name})")))?;
             self.records.accept(TypeUrl::CLUSTER, &name, body, &version, true);
         }
-        for (index, listener) in listeners.into_iter().enumerate() {
+        for (index, body) in listeners.into_iter().enumerate() {
+            let at = |error: CompileError| error.at(format!("static_resources.listeners[{index}]"));
+            let listener: listener_pb::Listener = decode(&body).map_err(at)?;
             let name = listener_name(&listener, index);
-            self.refuse_twice(TypeUrl::LISTENER, &name)
-                .map_err(|error| error.at(format!("static_resources.listeners[{index}]")))?;
-            let body = Bytes::from(listener.encode_to_vec());
+            self.refuse_twice(TypeUrl::LISTENER, &name).map_err(at)?;
             self.listener(&name, &listener)
                 .map_err(|error| error.at(format!("static_resources.listeners[{index}] ({name})")))?;
             self.records.accept(TypeUrl::LISTENER, &name, body, &version, true);
@@ -254,10 +248,11 @@ impl Manager {
         Ok(())
     }
 
-    fn route(&mut self, name: &Arc<str>, routes: &RouteConfiguration) -> Result<(), CompileError> {
-        let previous = self.routes.get(name).map(|table| &**table);
-        let discovered = if routes.vhds.is_some() { self.discovered(name) } else { Vec::new() };
-        let table = compile::route::compile(routes, previous, discovered, &self.context)?;
+    fn route(&mut self, name: &Arc<str>, body: &[u8]) -> Result<(), CompileError> {
+        // What was refused is not in the record's body, so it is what the table was compiled from.
+        let before = self.records.get(TypeUrl::ROUTE, name).map(|record| &*record.body);
+        let previous = before.zip(self.routes.get(name).map(|table| &**table));
+        let table = compile::route::compile(body, previous, &self.discovered(name), &self.context)?;
         Arc::make_mut(&mut self.routes).insert(Arc::clone(name), Arc::new(table));
         Ok(())
     }
@@ -276,8 +271,8 @@ impl Manager {
             TypeUrl::CLUSTER => self.cluster(name, &decode(&resource.body)?),
             TypeUrl::ENDPOINT => self.endpoints(name, &decode(&resource.body)?),
             TypeUrl::LISTENER => self.listener(name, &decode(&resource.body)?),
-            TypeUrl::ROUTE => self.route(name, &decode(&resource.body)?),
-            TypeUrl::VIRTUAL_HOST => self.virtual_host(name, &decode(&resource.body)?),
+            TypeUrl::ROUTE => self.route(name, &resource.body),
+            TypeUrl::VIRTUAL_HOST => self.virtual_host(name, &resource.body),
             TypeUrl::SECRET => {
                 self.context.secrets.deliver(&decode::<Secret>(&resource.body)?, &resource.version)
             }
@@ -386,10 +381,6 @@ pub enum StaticError {
     /// A socket cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-}
-
-fn decode<M: Message + Default>(body: &Bytes) -> Result<M, CompileError> {
-    M::decode(body.clone()).map_err(|error| CompileError::invalid("", format!("does not decode: {error}")))
 }
 
 /// Envoy gives listeners without a name one of their own.

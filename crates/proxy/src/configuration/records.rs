@@ -19,7 +19,7 @@ pub struct Record {
     /// It comes from the bootstrap and cannot be changed.
     pub fixed: bool,
     /// Why the newest version is not in use.
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
 }
 
 /// A version that was refused.
@@ -81,7 +81,7 @@ impl Records {
             fixed: false,
             failure: None,
         });
-        record.failure = Some(failure);
+        record.failure = Some(Box::new(failure));
     }
 
     /// Forgets a resource.

@@ -6,6 +6,7 @@
 mod admit;
 pub mod body;
 mod connection_manager;
+pub mod domains;
 mod error_response;
 pub mod filter;
 mod finish;

@@ -20,8 +20,13 @@ pub enum Append {
 }
 
 /// Compiled `headers_to_add` and `headers_to_remove`. Removals come first.
+///
+/// Every route and virtual host has two of them, and hardly one changes anything.
 #[derive(Clone, Debug, Default)]
-pub struct HeaderMutations {
+pub struct HeaderMutations(Option<Box<Changes>>);
+
+#[derive(Clone, Debug, Default)]
+struct Changes {
     remove: Vec<HeaderName>,
     add: Vec<Addition>,
     /// `host` cannot be a header like others: it is the request's authority.
@@ -54,7 +59,10 @@ impl Template {
 impl HeaderMutations {
     /// Compiles both lists.
     pub fn compile(add: &[HeaderValueOption], remove: &[String]) -> Result<Self, CompileError> {
-        let mut mutations = Self::default();
+        if add.is_empty() && remove.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut changes = Changes::default();
         for (index, name) in remove.iter().enumerate() {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
                 CompileError::invalid(
@@ -62,14 +70,30 @@ impl HeaderMutations {
                     format!("'{name}' is not a header name"),
                 )
             })?;
-            mutations.remove.push(name);
+            changes.remove.push(name);
         }
         for (index, option) in add.iter().enumerate() {
-            mutations.push(option).map_err(|error| error.at(format!("headers_to_add[{index}]")))?;
+            changes.push(option).map_err(|error| error.at(format!("headers_to_add[{index}]")))?;
         }
-        Ok(mutations)
+        Ok(Self(Some(Box::new(changes))))
     }
 
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Changes `headers`; `render` gives the text of a format. Returns a new authority, if any.
+    pub fn apply(
+        &self,
+        headers: &mut HeaderMap,
+        render: impl Fn(&HeaderMap, &Format) -> String,
+    ) -> Option<HeaderValue> {
+        self.0.as_ref()?.apply(headers, render)
+    }
+}
+
+impl Changes {
     fn push(&mut self, option: &HeaderValueOption) -> Result<(), CompileError> {
         let header = option.header.as_ref().ok_or_else(|| CompileError::missing("header"))?;
         let text = if header.raw_value.is_empty() {
@@ -114,13 +138,7 @@ impl HeaderMutations {
         Ok(())
     }
 
-    /// Whether nothing is changed.
-    pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.add.is_empty() && self.authority.is_none()
-    }
-
-    /// Changes `headers`; `render` gives the text of a format. Returns a new authority, if any.
-    pub fn apply(
+    fn apply(
         &self,
         headers: &mut HeaderMap,
         render: impl Fn(&HeaderMap, &Format) -> String,

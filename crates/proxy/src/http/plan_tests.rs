@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac as HttpRba
 use envoy_types::pb::envoy::r#type::matcher::v3::{
     PathMatcher, StringMatcher, path_matcher, string_matcher::MatchPattern,
 };
+use prost::Message as _;
 
 fn prefix(prefix: &str) -> pb::RouteMatch {
     pb::RouteMatch {
@@ -62,7 +63,7 @@ fn table(routes: Vec<pb::Route>, require_tls: i32) -> RouteTable {
         telemetry,
         control: runtime.handle().clone(),
     };
-    route::compile(&message, None, Vec::new(), &context).unwrap()
+    route::compile(&message.encode_to_vec(), None, &[], &context).unwrap()
 }
 
 fn decide<R>(
@@ -223,6 +224,6 @@ fn what_is_not_honoured_is_refused_by_name() {
         telemetry,
         control: runtime.handle().clone(),
     };
-    let error = route::compile(&message, None, Vec::new(), &context).unwrap_err();
+    let error = route::compile(&message.encode_to_vec(), None, &[], &context).unwrap_err();
     assert_eq!(error.field, "virtual_hosts[0].routes[0].route.priority");
 }

@@ -1,18 +1,16 @@
 //! Compiled route configurations, and how a request finds its route.
 //!
-//! Virtual hosts by hash of the exact host, then by the longest wildcard; routes in order, the first
-//! that matches wins. Source: Envoy's `envoy.config.route.v3`.
+//! Routes in order, the first that matches wins. Source: Envoy's `envoy.config.route.v3`.
 
+use super::domains::{Domains, Taken};
 use super::filter::{cors::CorsPolicy, fault::Fault, rbac::Rbac};
 use super::matcher::{Fraction, HeaderMatcher, HeaderView, QueryMatcher, Reading, Substitution};
 use super::mutation::HeaderMutations;
 use crate::retry::RetryPolicy;
 use crate::upstream::balance::EvenSequence;
-use ahash::AHashMap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use regex::bytes::Regex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ use std::time::Duration;
 pub struct RouteTable {
     /// Its name.
     pub name: Arc<str>,
-    /// All virtual hosts.
+    /// All virtual hosts; see [`RouteTable::serve`].
     pub hosts: Vec<Arc<VirtualHost>>,
     /// Whether a host's port is not compared.
     pub ignore_port: bool,
@@ -35,87 +33,9 @@ pub struct RouteTable {
     pub response_headers: HeaderMutations,
     /// Whether a route's changes win over the table's.
     pub most_specific_wins: bool,
-    /// Whether its virtual hosts come beside it (VHDS).
+    /// Whether it has virtual hosts beside it (VHDS).
     pub discovers: bool,
     pub(crate) domains: Domains,
-}
-
-/// Which virtual host serves which host.
-#[derive(Debug, Default)]
-pub struct Domains {
-    exact: AHashMap<Box<str>, usize>,
-    /// `*.example.com` and the like, by length, longest first.
-    suffixes: BTreeMap<std::cmp::Reverse<usize>, AHashMap<Box<str>, usize>>,
-    /// `example.*` and the like, by length, longest first.
-    prefixes: BTreeMap<std::cmp::Reverse<usize>, AHashMap<Box<str>, usize>>,
-    any: Option<usize>,
-}
-
-/// Where one domain stands.
-enum Place<'a> {
-    Any(&'a mut Option<usize>),
-    Named(&'a mut AHashMap<Box<str>, usize>, &'a str),
-}
-
-impl Domains {
-    /// Adds a domain of the virtual host at `index`; false when it is there already.
-    pub fn insert(&mut self, domain: &str, index: usize) -> bool {
-        let domain = domain.to_ascii_lowercase();
-        match self.place(&domain) {
-            Place::Any(any) => any.replace(index).is_none(),
-            Place::Named(map, key) => map.insert(key.into(), index).is_none(),
-        }
-    }
-
-    /// Where a domain in lower case stands.
-    fn place<'a>(&'a mut self, domain: &'a str) -> Place<'a> {
-        let (map, key) = match (domain, domain.strip_prefix('*'), domain.strip_suffix('*')) {
-            ("*", ..) => return Place::Any(&mut self.any),
-            (_, Some(suffix), _) => {
-                (self.suffixes.entry(std::cmp::Reverse(suffix.len())).or_default(), suffix)
-            }
-            (_, _, Some(prefix)) => {
-                (self.prefixes.entry(std::cmp::Reverse(prefix.len())).or_default(), prefix)
-            }
-            _ => (&mut self.exact, domain),
-        };
-        Place::Named(map, key)
-    }
-
-    /// Adds a domain unless it is there already.
-    pub fn insert_free(&mut self, domain: &str, index: usize) {
-        let domain = domain.to_ascii_lowercase();
-        match self.place(&domain) {
-            Place::Any(any) => {
-                any.get_or_insert(index);
-            }
-            Place::Named(map, key) => {
-                map.entry(key.into()).or_insert(index);
-            }
-        }
-    }
-
-    /// The virtual host for a host in lower case.
-    pub fn find(&self, host: &str) -> Option<usize> {
-        if let Some(index) = self.exact.get(host) {
-            return Some(*index);
-        }
-        // A wildcard stands for at least one letter.
-        let shorter = |length: usize| length < host.len();
-        for (length, map) in self.suffixes.iter().filter(|(length, _)| shorter(length.0)) {
-            let found = host.get(host.len() - length.0..).and_then(|suffix| map.get(suffix));
-            if let Some(index) = found {
-                return Some(*index);
-            }
-        }
-        for (length, map) in self.prefixes.iter().filter(|(length, _)| shorter(length.0)) {
-            let found = host.get(..length.0).and_then(|prefix| map.get(prefix));
-            if let Some(index) = found {
-                return Some(*index);
-            }
-        }
-        self.any
-    }
 }
 
 /// Which requests must come over TLS.
@@ -135,6 +55,8 @@ pub enum RequireTls {
 pub struct VirtualHost {
     /// Its name.
     pub name: Arc<str>,
+    /// The hosts it serves, in lower case, with wildcards.
+    pub domains: Box<[Box<str>]>,
     /// Its routes in order.
     pub routes: Vec<Arc<Route>>,
     /// Which requests must come over TLS.
@@ -501,9 +423,26 @@ pub struct DirectResponse {
 }
 
 impl RouteTable {
+    /// Sets the virtual hosts.
+    pub fn serve(&mut self, hosts: Vec<Arc<VirtualHost>>) -> Result<(), Taken> {
+        self.domains = Domains::of(&hosts)?;
+        self.hosts = hosts;
+        Ok(())
+    }
+
+    /// Sets the virtual hosts: the table's own, and those that were discovered. A domain that several of the
+    /// latter want goes to the one that names it first of all its domains, else to the first; they come from
+    /// objects that know nothing of each other. Its own get what is left.
+    pub fn serve_discovered(&mut self, own: Vec<Arc<VirtualHost>>, discovered: &[Arc<VirtualHost>]) {
+        let count = own.len();
+        let hosts: Vec<_> = own.into_iter().chain(discovered.iter().cloned()).collect();
+        self.domains = Domains::shared(&hosts, count);
+        self.hosts = hosts;
+    }
+
     /// The virtual host that serves a host in lower case (without port, where that is ignored).
     pub fn virtual_host(&self, host: &str) -> Option<&Arc<VirtualHost>> {
-        self.hosts.get(self.domains.find(host)?)
+        self.hosts.get(self.domains.find(&self.hosts, host)?)
     }
 }
 

@@ -1,76 +1,5 @@
 use super::*;
 use http::HeaderMap;
-use proptest::prelude::*;
-
-fn domains(list: &[&str]) -> Domains {
-    let mut domains = Domains::default();
-    for (index, domain) in list.iter().enumerate() {
-        assert!(domains.insert(domain, index), "{domain} twice");
-    }
-    domains
-}
-
-/// What Envoy's documentation says, read word by word: exact, then the longest suffix wildcard, then
-/// the longest prefix wildcard, then `*`.
-fn naive(list: &[&str], host: &str) -> Option<usize> {
-    let exact = list.iter().position(|domain| domain.eq_ignore_ascii_case(host));
-    let longest = |matching: Vec<(usize, usize)>| {
-        matching.into_iter().max_by_key(|(length, _)| *length).map(|(_, index)| index)
-    };
-    let suffixes = || {
-        let candidates =
-            list.iter().enumerate().filter(|(_, domain)| domain.starts_with('*') && domain.len() > 1);
-        longest(
-            candidates
-                .filter(|(_, domain)| {
-                    host.len() >= domain.len() && host.ends_with(&domain[1..].to_ascii_lowercase())
-                })
-                .map(|(index, domain)| (domain.len(), index))
-                .collect(),
-        )
-    };
-    let prefixes = || {
-        let candidates =
-            list.iter().enumerate().filter(|(_, domain)| domain.ends_with('*') && domain.len() > 1);
-        longest(
-            candidates
-                .filter(|(_, domain)| {
-                    host.len() >= domain.len()
-                        && host.starts_with(&domain[..domain.len() - 1].to_ascii_lowercase())
-                })
-                .map(|(index, domain)| (domain.len(), index))
-                .collect(),
-        )
-    };
-    exact.or_else(suffixes).or_else(prefixes).or_else(|| list.iter().position(|domain| *domain == "*"))
-}
-
-#[test]
-fn the_most_specific_domain_wins() {
-    let list = ["*", "*.example.com", "shop.example.com", "*.b.example.com", "shop.*", "*-x.example.com"];
-    let domains = domains(&list);
-    for (host, wanted) in [
-        ("shop.example.com", Some(2)),
-        ("a.example.com", Some(1)),
-        ("a.b.example.com", Some(3)),
-        ("shop.test", Some(4)),
-        ("a-x.example.com", Some(5)),
-        ("example.com", Some(0)),
-        (".example.com", Some(0)),
-        ("other", Some(0)),
-    ] {
-        assert_eq!(domains.find(host), wanted, "{host}");
-        assert_eq!(naive(&list, host), wanted, "{host}");
-    }
-}
-
-#[test]
-fn a_domain_belongs_to_one_virtual_host() {
-    let mut domains = Domains::default();
-    assert!(domains.insert("Shop.example", 0));
-    assert!(!domains.insert("shop.EXAMPLE", 1));
-    assert!(domains.insert("*", 0) && !domains.insert("*", 1));
-}
 
 fn view<'a>(path: &'a str, headers: &'a HeaderMap) -> RequestView<'a> {
     RequestView {
@@ -183,15 +112,4 @@ fn a_weight_of_zero_takes_nothing() {
         assert_eq!(&*weighted.at(point).unwrap().name, "1");
     }
     assert!(weighted.at(5).is_none());
-}
-
-proptest! {
-    #[test]
-    fn finding_a_host_agrees_with_the_plain_reading(
-        list in prop::collection::btree_set("(\\*|\\*\\.[ab]\\.[ab]|[ab]\\.[ab]|[ab]\\.\\*|\\*[ab]|[ab]{1,3})", 1..8),
-        host in "[ab.]{1,7}",
-    ) {
-        let list: Vec<&str> = list.iter().map(String::as_str).collect();
-        prop_assert_eq!(domains(&list).find(&host), naive(&list, &host));
-    }
 }

@@ -6,8 +6,8 @@
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What a statistic means to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +44,13 @@ impl Count {
     }
 }
 
-/// One copy of `T` for each worker, on cache lines of its own.
+/// One copy of `T` for each worker, on cache lines of its own. They are made by the first who counts:
+/// most clusters of a large mesh are never called by one proxy.
 #[derive(Debug)]
-pub struct Sharded<T>(Box<[Line<T>]>);
+pub struct Sharded<T> {
+    workers: usize,
+    copies: OnceLock<Box<[Line<T>]>>,
+}
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -55,20 +59,20 @@ struct Line<T>(T);
 impl<T: Default> Sharded<T> {
     /// Copies for `workers` workers, at least one.
     pub fn new(workers: usize) -> Self {
-        Self((0..workers.max(1)).map(|_| Line::default()).collect())
+        Self { workers: workers.max(1), copies: OnceLock::new() }
+    }
+
+    /// The copy of one worker. A worker beyond those known at the start shares the last copy.
+    pub fn of(&self, worker: usize) -> &T {
+        let copies = self.copies.get_or_init(|| (0..self.workers).map(|_| Line::default()).collect());
+        &copies[worker.min(copies.len() - 1)].0
     }
 }
 
 impl<T> Sharded<T> {
-    /// The copy of one worker. A worker beyond those known at the start shares the last copy.
-    pub fn of(&self, worker: usize) -> &T {
-        let last = self.0.len() - 1;
-        &self.0[worker.min(last)].0
-    }
-
-    /// All copies.
+    /// All copies; none as long as nothing was counted.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().map(|line| &line.0)
+        self.copies.get().into_iter().flatten().map(|line| &line.0)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::balance::{Balance, EvenSequence, PickContext};
 use super::breaker::Breaker;
 use super::host::{Health, Host, HostState};
-use super::outlier::{self, OutlierSettings};
+use super::outlier;
 use super::settings::{ClusterSettings, Discovery};
 use crate::compile::CompileError;
 use crate::connection::Downstream;
@@ -20,9 +20,9 @@ use envoy_types::pb::google::protobuf::value;
 use parking_lot::Mutex;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::watch;
+use std::sync::{Arc, LazyLock};
+use tokio::sync::Notify;
 
 /// A compiled cluster with its hosts. Shared by all workers.
 pub struct Cluster {
@@ -32,7 +32,6 @@ pub struct Cluster {
     /// The destination service, as metrics name it.
     pub service: Id,
     pub(super) breaker: Breaker,
-    pub(super) outlier: Option<OutlierSettings>,
     pub(super) control: tokio::runtime::Handle,
     telemetry: Arc<Telemetry>,
     table: ArcSwap<Balance>,
@@ -40,7 +39,7 @@ pub struct Cluster {
     writer: Mutex<Vec<(u32, u32, u32)>>,
     cursor: EvenSequence,
     warm: AtomicBool,
-    warmed: watch::Sender<bool>,
+    warmed: Notify,
     counts: Sharded<ClusterCounts>,
     ejected: Shared,
 }
@@ -55,7 +54,9 @@ impl Cluster {
     /// A cluster with the endpoints that came with it. State of hosts that `previous` has too is
     /// kept. Name resolution and sweeps run on `control`.
     pub fn start(
-        mut settings: ClusterSettings,
+        settings: ClusterSettings,
+        breaker: Breaker,
+        assignment: Option<&ClusterLoadAssignment>,
         previous: Option<&Arc<Cluster>>,
         telemetry: &Arc<Telemetry>,
         control: &tokio::runtime::Handle,
@@ -64,20 +65,17 @@ impl Cluster {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let waits =
             matches!(settings.discovery, Discovery::Eds(_) | Discovery::StrictDns | Discovery::LogicalDns);
-        let assignment = settings.assignment.take();
-        let breaker = std::mem::replace(&mut settings.breaker, Breaker::compile(None));
         let cluster = Arc::new(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             service: settings.service,
             breaker,
-            outlier: settings.outlier.clone(),
             control: control.clone(),
             telemetry: Arc::clone(telemetry),
             table: ArcSwap::from_pointee(Balance::default()),
             writer: Mutex::default(),
             cursor: EvenSequence::new(),
             warm: AtomicBool::new(!waits),
-            warmed: watch::Sender::new(!waits),
+            warmed: Notify::new(),
             counts: Sharded::new(telemetry.workers()),
             ejected: Shared::default(),
             settings,
@@ -93,7 +91,7 @@ impl Cluster {
         }
         match (&cluster.settings.discovery, assignment) {
             (Discovery::Static, Some(assignment)) => {
-                cluster.assign(&assignment).map_err(|error| error.at("load_assignment"))?
+                cluster.assign(assignment).map_err(|error| error.at("load_assignment"))?
             }
             (Discovery::StrictDns | Discovery::LogicalDns, Some(assignment)) => {
                 super::dns::start(&cluster, assignment)?
@@ -167,14 +165,19 @@ impl Cluster {
 
     /// Resolves once the cluster can serve.
     pub async fn warmed(&self) {
-        // The sender lives as long as the cluster, so this cannot fail while `self` is borrowed.
-        let _ = self.warmed.subscribe().wait_for(|warm| *warm).await;
+        let warmed = self.warmed.notified();
+        tokio::pin!(warmed);
+        // Registered before the flag is read, so that the moment is not missed.
+        warmed.as_mut().enable();
+        if !self.is_warm() {
+            warmed.await;
+        }
     }
 
     /// Lets the cluster serve with what it has, as when its endpoints do not arrive in time.
     pub fn mark_warm(&self) {
         self.warm.store(true, Ordering::Release);
-        self.warmed.send_replace(true);
+        self.warmed.notify_waiters();
     }
 
     /// Takes new endpoints. Called on the configuration thread; requests see them at once.
@@ -189,7 +192,7 @@ impl Cluster {
                 let field = format!("endpoints[{number}].lb_config");
                 return Err(CompileError::unsupported(field, "a separate endpoint list"));
             }
-            let place = Arc::new(locality.locality.clone().unwrap_or_default());
+            let place = place(locality.locality.as_ref());
             for (index, endpoint) in locality.lb_endpoints.iter().enumerate() {
                 let at = format!("endpoints[{number}].lb_endpoints[{index}]");
                 let (address, hostname) = endpoint_address(endpoint).map_err(|error| error.at(at))?;
@@ -328,7 +331,7 @@ impl Cluster {
             hostname: None,
             weight: 1,
             priority: 0,
-            locality: Arc::new(Locality::default()),
+            locality: place(None),
             locality_number: 0,
             health: Health::Healthy,
             peer: Id::UNKNOWN,
@@ -379,6 +382,12 @@ pub(super) struct Described<'a> {
     pub(super) locality_number: u32,
     pub(super) health: Health,
     pub(super) metadata: Option<&'a Metadata>,
+}
+
+/// Where endpoints run. Most say nothing of it, and share that.
+pub(super) fn place(locality: Option<&Locality>) -> Arc<Locality> {
+    static NOWHERE: LazyLock<Arc<Locality>> = LazyLock::new(Arc::default);
+    locality.map_or_else(|| Arc::clone(&NOWHERE), |locality| Arc::new(locality.clone()))
 }
 
 /// Endpoint metadata `istio.workload`.

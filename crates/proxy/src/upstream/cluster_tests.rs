@@ -33,10 +33,8 @@ fn settings(discovery: Discovery) -> ClusterSettings {
         },
         auto_sni: false,
         outlier: None,
-        breaker: Breaker::compile(None),
         service: Id::UNKNOWN,
         metadata: None,
-        assignment: None,
         dns: DnsSettings::default(),
     }
 }
@@ -75,7 +73,9 @@ fn assignment(endpoints: Vec<LbEndpoint>) -> ClusterLoadAssignment {
 fn start(previous: Option<&Arc<Cluster>>) -> Arc<Cluster> {
     let telemetry = Telemetry::new(&Node::default(), 1);
     let discovery = Discovery::Eds("shop".into());
-    Cluster::start(settings(discovery), previous, &telemetry, &tokio::runtime::Handle::current()).unwrap()
+    let control = tokio::runtime::Handle::current();
+    let breaker = Breaker::compile(None);
+    Cluster::start(settings(discovery), breaker, None, previous, &telemetry, &control).unwrap()
 }
 
 #[tokio::test]

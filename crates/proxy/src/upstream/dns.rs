@@ -2,7 +2,7 @@
 //! runtime, which replaces the hosts when answers change. A name that does not resolve keeps its
 //! last addresses.
 
-use super::cluster::{Cluster, Described, endpoint_socket, port};
+use super::cluster::{Cluster, Described, endpoint_socket, place, port};
 use super::host::Health;
 use super::settings::Discovery;
 use crate::compile::CompileError;
@@ -80,8 +80,8 @@ struct Target {
 }
 
 /// Starts resolving; the task ends with the cluster.
-pub(super) fn start(cluster: &Arc<Cluster>, assignment: ClusterLoadAssignment) -> Result<(), CompileError> {
-    let mut targets = targets(&assignment).map_err(|error| error.at("load_assignment"))?;
+pub(super) fn start(cluster: &Arc<Cluster>, assignment: &ClusterLoadAssignment) -> Result<(), CompileError> {
+    let mut targets = targets(assignment).map_err(|error| error.at("load_assignment"))?;
     let logical = matches!(cluster.settings().discovery, Discovery::LogicalDns);
     if logical && targets.len() != 1 {
         let reason = format!("LOGICAL_DNS needs exactly one endpoint, not {}", targets.len());
@@ -128,7 +128,7 @@ pub(super) fn start(cluster: &Arc<Cluster>, assignment: ClusterLoadAssignment) -
 fn targets(assignment: &ClusterLoadAssignment) -> Result<Vec<Target>, CompileError> {
     let mut targets = Vec::new();
     for (number, locality) in (0u32..).zip(&assignment.endpoints) {
-        let place = Arc::new(locality.locality.clone().unwrap_or_default());
+        let place = place(locality.locality.as_ref());
         for (index, endpoint) in locality.lb_endpoints.iter().enumerate() {
             let at = |error: CompileError| error.at(format!("endpoints[{number}].lb_endpoints[{index}]"));
             let (configured, socket) = endpoint_socket(endpoint).map_err(at)?;

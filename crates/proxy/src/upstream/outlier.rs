@@ -236,7 +236,7 @@ pub fn report(cluster: &Arc<Cluster>, host: &Arc<Host>, outcome: Outcome) {
     if !good {
         host.state.failures.fetch_add(1, Ordering::Relaxed);
     }
-    let Some(settings) = &cluster.outlier else { return };
+    let Some(settings) = &cluster.settings().outlier else { return };
     let state = &host.state.outlier;
     if settings.sweeps() && !matches!(outcome, Outcome::Connected | Outcome::Reached) {
         state.interval_total.fetch_add(1, Ordering::Relaxed);
@@ -304,7 +304,7 @@ fn eject(cluster: &Arc<Cluster>, host: &Arc<Host>, settings: &OutlierSettings, c
 
 /// Sweeps a cluster every interval, where success rate or failure percentage are in use.
 pub(super) fn start_sweeps(cluster: &Arc<Cluster>) {
-    let Some(settings) = cluster.outlier.clone().filter(OutlierSettings::sweeps) else { return };
+    let Some(settings) = cluster.settings().outlier.clone().filter(OutlierSettings::sweeps) else { return };
     let weak = Arc::downgrade(cluster);
     cluster.control.spawn(async move {
         loop {

@@ -1,13 +1,11 @@
 //! What is configured of a cluster.
 
 use super::balance::{Policy, Sharing};
-use super::breaker::Breaker;
 use super::dns::DnsSettings;
 use super::outlier::OutlierSettings;
 use crate::telemetry::intern::Id;
 use crate::tls::Connector;
 use envoy_types::pb::envoy::config::core::v3::Metadata;
-use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::google::protobuf::Value;
 use mizzen_net::socket::Keepalive;
 use std::fmt;
@@ -159,14 +157,10 @@ pub struct ClusterSettings {
     pub auto_sni: bool,
     /// Outlier detection.
     pub outlier: Option<OutlierSettings>,
-    /// Circuit breaking.
-    pub breaker: Breaker,
     /// The destination service, as metrics name it.
     pub service: Id,
     /// The resource's metadata.
     pub metadata: Option<Arc<Metadata>>,
-    /// Endpoints that came with the cluster.
-    pub assignment: Option<ClusterLoadAssignment>,
     /// Name resolution.
     pub dns: DnsSettings,
 }

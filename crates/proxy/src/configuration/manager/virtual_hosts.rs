@@ -3,42 +3,27 @@
 //! A resource is called `ROUTES/NAME`, and is part of the route configuration `ROUTES`, which says that it has
 //! such. Source: Envoy, "Virtual Host Discovery Service (VHDS)"; never on demand here, all are sent ahead.
 
-use super::{Manager, decode};
-use crate::compile::route::Discovered;
+use super::Manager;
 use crate::compile::{self, CompileError};
 use crate::configuration::Record;
-use envoy_types::pb::envoy::config::route::v3::VirtualHost;
+use crate::http::routes::VirtualHost;
 use mizzen_xds::TypeUrl;
 use mizzen_xds::client::Update;
 use mizzen_xds::resource::{collection_of, with_virtual_hosts};
-use prost::Message;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// An encoded virtual host, of which only the hosts are of interest.
-#[derive(Clone, PartialEq, Message)]
-struct Domains {
-    #[prost(string, repeated, tag = "2")]
-    domains: Vec<String>,
-}
-
 impl Manager {
-    pub(super) fn virtual_host(&mut self, name: &Arc<str>, host: &VirtualHost) -> Result<(), CompileError> {
-        let compiled = compile::route::virtual_host(host, &self.context)?;
-        self.virtual_hosts.insert(Arc::clone(name), Arc::new(compiled));
+    pub(super) fn virtual_host(&mut self, name: &Arc<str>, body: &[u8]) -> Result<(), CompileError> {
+        let compiled = compile::route::virtual_host(body, &self.context)?;
+        self.virtual_hosts.insert(Arc::clone(name), compiled);
         Ok(())
     }
 
     /// The virtual hosts of a route configuration.
-    pub(super) fn discovered(&self, routes: &str) -> Vec<Discovered> {
+    pub(super) fn discovered(&self, routes: &str) -> Vec<Arc<VirtualHost>> {
         let hosts = self.virtual_hosts.range(first_of(routes)..).take_while(|(name, _)| is_of(name, routes));
-        let with_domains = hosts.filter_map(|(name, host)| {
-            // It decoded and was taken before: domains are read again rather than kept.
-            let record = self.records.get(TypeUrl::VIRTUAL_HOST, name)?;
-            let Domains { domains } = Domains::decode(record.body.clone()).ok()?;
-            Some(Discovered { host: Arc::clone(host), domains })
-        });
-        with_domains.collect()
+        hosts.map(|(_, host)| Arc::clone(host)).collect()
     }
 
     /// Makes the route tables anew that an update of virtual hosts is about.
@@ -47,8 +32,8 @@ impl Manager {
         let concerned: BTreeSet<&str> = names.map(|name| collection_of(name)).collect();
         for routes in concerned {
             let Some(record) = self.records.get(TypeUrl::ROUTE, routes) else { continue };
-            let made = decode(&record.body).and_then(|message| self.route(&routes.into(), &message));
-            if let Err(error) = made {
+            let body = record.body.clone();
+            if let Err(error) = self.route(&routes.into(), &body) {
                 tracing::warn!(routes, %error, "its virtual hosts cannot be used; what served before goes on");
             }
         }

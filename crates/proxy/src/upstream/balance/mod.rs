@@ -157,7 +157,7 @@ impl Balance {
     ) -> Option<&Arc<Host>> {
         let hash = if policy.is_hashing() { Some(hash.unwrap_or_else(|| random.next_u64())) } else { None };
         let level = self.level(|| hash.unwrap_or_else(|| random.next_u64()))?;
-        let group = match level.groups.as_slice() {
+        let group = match &*level.groups {
             [only] => only,
             groups => {
                 let point = scale(random.next_u64(), level.group_weight);

@@ -21,7 +21,7 @@ pub struct Sharing {
 #[derive(Debug, Default)]
 pub struct Balance {
     hosts: Box<[Arc<Host>]>,
-    levels: Vec<Level>,
+    levels: Box<[Level]>,
     /// Whether some level ignores health because too few hosts have it.
     pub panicking: bool,
 }
@@ -32,7 +32,7 @@ pub struct Level {
     /// Share of the load in percent, all levels up to and including this one.
     pub up_to: u32,
     /// Localities, or one group of all.
-    pub groups: Vec<Group>,
+    pub groups: Box<[Group]>,
     /// Sum of the groups' weights.
     pub group_weight: u64,
 }
@@ -80,7 +80,7 @@ impl Balance {
         let (loads, total_health) = priority_loads(&healthy, sharing.overprovisioning);
         let mut up_to = 0;
         let mut panicking = false;
-        let mut levels = Vec::new();
+        let mut levels = Vec::with_capacity(priorities.len());
         for ((members, load), (available_count, count)) in priorities.iter().zip(loads).zip(&healthy) {
             let percent = *available_count as f64 * 100.0 / (*count).max(1) as f64;
             let panic = total_health < 100 && percent < sharing.panic_threshold;
@@ -91,7 +91,7 @@ impl Balance {
             let group_weight = groups.last().map_or(0, |group: &Group| group.up_to);
             levels.push(Level { up_to, groups, group_weight });
         }
-        Self { hosts: hosts.into_boxed_slice(), levels, panicking }
+        Self { hosts: hosts.into_boxed_slice(), levels: levels.into_boxed_slice(), panicking }
     }
 
     /// All hosts, whatever their health.
@@ -101,7 +101,7 @@ impl Balance {
 
     /// The priority that takes a request; `point` is drawn only when there is a choice.
     pub fn level(&self, point: impl FnOnce() -> u64) -> Option<&Level> {
-        let level = match self.levels.as_slice() {
+        let level = match &*self.levels {
             [only] => only,
             levels => {
                 let point = (point() % 100) as u32;
@@ -161,14 +161,14 @@ fn groups(
     sharing: &Sharing,
     policy: &Policy,
     locality_weights: &[(u32, u32, u32)],
-) -> Vec<Group> {
+) -> Box<[Group]> {
     if chosen.is_empty() {
-        return Vec::new();
+        return Box::default();
     }
-    let locality = |index: usize| hosts.get(index).map(|host| Arc::as_ptr(&host.locality));
+    let locality = |index: usize| hosts.get(index).map(|host| host.locality_number());
     let weighted = sharing.by_locality && !locality_weights.is_empty();
     if !weighted {
-        return vec![Group::new(hosts, chosen, 1, policy)];
+        return [Group::new(hosts, chosen, 1, policy)].into();
     }
     let mut groups: Vec<Group> = Vec::new();
     let mut up_to = 0;
@@ -197,7 +197,7 @@ fn groups(
             groups.push(Group::new(hosts, members, up_to, policy));
         }
     }
-    if groups.is_empty() { vec![Group::new(hosts, chosen, 1, policy)] } else { groups }
+    if groups.is_empty() { [Group::new(hosts, chosen, 1, policy)].into() } else { groups.into() }
 }
 
 impl Group {

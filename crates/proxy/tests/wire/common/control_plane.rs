@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use envoy_types::pb::google::protobuf::Any;
 use futures::stream::BoxStream;
-use mizzen_xds::descriptors::Descriptors;
+use mizzen_xds::json::read;
 use serde_json::Value;
 use std::net::SocketAddr;
 
@@ -101,25 +101,19 @@ impl ControlPlane {
 
     /// Sends resources given as JSON.
     pub fn send(&mut self, type_url: &str, resources: &[Value], removed: &[&str]) {
-        let encode = |descriptors: &Descriptors, value: &Value| {
+        let encode = |value: &Value| {
             let name = value.get("name").or_else(|| value.get("cluster_name"));
             let name = name.and_then(Value::as_str).expect("a name").to_owned();
             Resource {
                 version: self.nonce.to_string(),
-                resource: Some(Any {
-                    type_url: type_url.to_owned(),
-                    value: encoded(descriptors, type_url, value),
-                }),
+                resource: Some(Any { type_url: type_url.to_owned(), value: encoded(type_url, value) }),
                 name,
                 ..Resource::default()
             }
         };
         let response = DeltaDiscoveryResponse {
             type_url: type_url.to_owned(),
-            resources: Descriptors::with(|descriptors| {
-                resources.iter().map(|value| encode(descriptors, value)).collect()
-            })
-            .expect("descriptors"),
+            resources: resources.iter().map(encode).collect(),
             removed_resources: removed.iter().map(|name| (*name).to_owned()).collect(),
             nonce: self.nonce.to_string(),
             ..DeltaDiscoveryResponse::default()
@@ -141,23 +135,19 @@ impl ControlPlane {
     }
 }
 
-fn encoded(descriptors: &Descriptors, type_url: &str, value: &Value) -> Vec<u8> {
+fn encoded(type_url: &str, value: &Value) -> Vec<u8> {
     use envoy_types::pb::envoy::config::{cluster, endpoint, listener, route};
     use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
     use prost::Message;
     let name = type_url.rsplit('.').next().unwrap_or_default();
     match name {
-        "Cluster" => descriptors.read::<cluster::v3::Cluster>(value).expect("cluster").encode_to_vec(),
+        "Cluster" => read::<cluster::v3::Cluster>(value).expect("cluster").encode_to_vec(),
         "ClusterLoadAssignment" => {
-            descriptors.read::<endpoint::v3::ClusterLoadAssignment>(value).expect("endpoints").encode_to_vec()
+            read::<endpoint::v3::ClusterLoadAssignment>(value).expect("endpoints").encode_to_vec()
         }
-        "Listener" => descriptors.read::<listener::v3::Listener>(value).expect("listener").encode_to_vec(),
-        "RouteConfiguration" => {
-            descriptors.read::<route::v3::RouteConfiguration>(value).expect("routes").encode_to_vec()
-        }
-        "VirtualHost" => {
-            descriptors.read::<route::v3::VirtualHost>(value).expect("virtual host").encode_to_vec()
-        }
-        _ => descriptors.read::<Secret>(value).expect("secret").encode_to_vec(),
+        "Listener" => read::<listener::v3::Listener>(value).expect("listener").encode_to_vec(),
+        "RouteConfiguration" => read::<route::v3::RouteConfiguration>(value).expect("routes").encode_to_vec(),
+        "VirtualHost" => read::<route::v3::VirtualHost>(value).expect("virtual host").encode_to_vec(),
+        _ => read::<Secret>(value).expect("secret").encode_to_vec(),
     }
 }
