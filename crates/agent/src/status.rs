@@ -6,10 +6,12 @@ use crate::options::AgentOptions;
 use crate::probes::Probers;
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Extension, Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{StatusCode, header};
+use mizzen_base::drain::{self, DrainTrigger};
+use mizzen_base::http::{self, Peer};
 use mizzen_base::readiness::Readiness;
 use mizzen_proxy::ProxyHandle;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -34,12 +36,15 @@ pub(crate) struct Status {
     pub quit: Arc<watch::Sender<bool>>,
 }
 
-/// The running servers.
-pub(crate) struct Servers(Vec<JoinHandle<()>>);
+/// The running servers. They accept nothing more once this is dropped.
+pub(crate) struct Servers {
+    tasks: Vec<JoinHandle<()>>,
+    _drain: DrainTrigger,
+}
 
 impl Servers {
     pub(crate) fn abort(self) {
-        for server in self.0 {
+        for server in self.tasks {
             server.abort();
         }
     }
@@ -66,19 +71,16 @@ pub(crate) async fn serve(status: Status) -> anyhow::Result<Servers> {
         .route("/quitquitquit", post(quit))
         .route("/drain", post(quit))
         .route("/app-health/{container}/{probe}", get(probe));
-    let mut servers = Vec::new();
+    let (drain, watcher) = drain::channel();
+    let mut tasks = Vec::new();
     for (port, router) in [(READINESS_PORT, readiness), (AGENT_PORT, agent), (PROXY_METRICS_PORT, metrics)] {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-        let service = router.with_state(shared.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        servers.push(tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, service).await {
-                tracing::error!(port, "the agent's port failed: {error}");
-            }
-        }));
+        let incoming = http::plain(listener, watcher.clone());
+        tasks.push(tokio::spawn(http::serve(incoming, router.with_state(shared.clone()), watcher.clone())));
     }
-    Ok(Servers(servers))
+    Ok(Servers { tasks, _drain: drain })
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
@@ -101,8 +103,8 @@ async fn merged_metrics(State(shared): State<Shared>) -> Response {
 }
 
 /// Ends the proxy; only for callers inside the pod, such as a job that has finished.
-async fn quit(State(shared): State<Shared>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Response {
-    if !peer.ip().is_loopback() {
+async fn quit(State(shared): State<Shared>, Extension(peer): Extension<Peer>) -> Response {
+    if !peer.0.is_some_and(|peer| peer.ip().is_loopback()) {
         return (StatusCode::FORBIDDEN, "only from inside the pod\n").into_response();
     }
     shared.status.quit.send_replace(true);

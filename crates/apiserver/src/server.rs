@@ -17,6 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use mizzen_base::http::is_head_late;
+use mizzen_base::prompt::{Ends, Patience, Prompt};
+
 use crate::admission::WebhookClient;
 use crate::api::Api;
 use crate::auth::{Tokens, authority};
@@ -29,6 +32,9 @@ use crate::store::{JournalError, Store};
 
 /// How long a client may take for its TLS handshake and for each request's headers.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that reads a log or a watch may leave it for a while, as `kubectl logs` in a pager does.
+const PATIENCE: Patience = Patience { beginning: HANDSHAKE_TIMEOUT, untaken: Duration::from_secs(3600) };
 
 /// Most connections at a time on one listener; further ones wait to be accepted.
 const MOST_CONNECTIONS: usize = 4096;
@@ -230,14 +236,21 @@ async fn accept(api: Arc<Api>, listener: TcpListener, acceptor: TlsAcceptor, con
 async fn serve(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
     // Watches send small frames that should not wait for each other.
     let _ = stream.set_nodelay(true);
+    let ends = Ends::of(&stream);
+    let Ends { peer, local } = ends;
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
+        // A client that just goes away says nothing: that is how life is probed.
+        Ok(Err(error)) if error.kind() != std::io::ErrorKind::InvalidData => {
+            tracing::debug!(?peer, %error, "TLS handshake failed");
+            return;
+        }
         Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
+            tracing::info!(?peer, ?local, %error, "TLS handshake failed");
             return;
         }
         Err(_) => {
-            tracing::debug!("TLS handshake took too long");
+            tracing::info!(?peer, ?local, "TLS handshake took longer than {HANDSHAKE_TIMEOUT:?}");
             return;
         }
     };
@@ -247,6 +260,8 @@ async fn serve(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
         let api = api.clone();
         async move { Ok::<_, Infallible>(service::handle(api, request).await) }
     });
+    let stream = Prompt::new(stream, ends, PATIENCE);
+    let unanswered = stream.unanswered();
     let io = TokioIo::new(stream);
     let outcome = if is_http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -276,7 +291,13 @@ async fn serve(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
             }
         }
     };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "connection ended");
+    match outcome {
+        Err(error) if is_head_late(&error) && unanswered.get() => tracing::info!(
+            ?peer,
+            ?local,
+            "a connection was closed: no whole head of a request within {HANDSHAKE_TIMEOUT:?}"
+        ),
+        Err(error) => tracing::debug!(?peer, %error, "connection ended"),
+        Ok(()) => {}
     }
 }

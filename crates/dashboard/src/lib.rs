@@ -14,10 +14,16 @@ mod store;
 mod traces;
 
 use anyhow::Context as _;
+use mizzen_base::{drain, http};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::TraceServiceServer;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+/// How long open requests may take to finish when the dashboard ends.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// Where the dashboard listens and what it asks.
 #[derive(Clone, Debug)]
@@ -43,17 +49,21 @@ pub async fn run(
     let pods = scrape::watch_pods(&client);
     tokio::spawn(scrape::run(pods, Arc::clone(&store)));
 
-    let receiver = tonic::transport::Server::builder()
-        .add_service(TraceServiceServer::new(traces.clone()))
-        .serve(options.otlp);
-    let receiver = tokio::spawn(receiver);
+    let (drain, watcher) = drain::channel();
+    let receiver = Routes::new(TraceServiceServer::new(traces.clone())).into_axum_router();
+    let incoming = http::plain(listen(options.otlp).await?, watcher.clone());
+    tokio::spawn(http::serve(incoming, receiver, watcher.clone()));
 
-    let listener = TcpListener::bind(options.pages)
-        .await
-        .with_context(|| format!("cannot listen on {}", options.pages))?;
+    let listener = listen(options.pages).await?;
     let state = server::State { store, traces, client, options: Arc::new(options) };
     tracing::info!(address = %listener.local_addr()?, "the pages are served");
-    axum::serve(listener, server::router(state)).with_graceful_shutdown(stopped).await?;
-    receiver.abort();
+    let incoming = http::plain(listener, watcher.clone());
+    tokio::spawn(http::serve(incoming, server::router(state), watcher));
+    stopped.await;
+    drain.drain(DRAIN).await;
     Ok(())
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }

@@ -19,13 +19,15 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect())
-        .await
-        .map_err(|_| ApiError {
-            code: 408,
-            reason: "Timeout",
-            message: "the request body did not arrive in time".to_owned(),
-            details: None,
+    let collected =
+        tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await.map_err(|_| {
+            tracing::info!("a request's body did not arrive within {BODY_TIMEOUT:?}");
+            ApiError {
+                code: 408,
+                reason: "Timeout",
+                message: "the request body did not arrive in time".to_owned(),
+                details: None,
+            }
         })?;
     match collected {
         Ok(collected) => Ok(collected.to_bytes()),

@@ -2,6 +2,8 @@
 
 use crate::error::ControlError;
 use mizzen_base::drain::DrainWatcher;
+use mizzen_base::http::accept;
+use mizzen_base::prompt::{Ends, Patience, Prompt};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,29 +18,10 @@ use tokio_stream::wrappers::ReceiverStream;
 const HANDSHAKES: usize = 256;
 /// Longest handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Pause after the kernel refused to accept, for want of descriptors mostly.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Listens on `address`.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, ControlError> {
     TcpListener::bind(address).await.map_err(|source| ControlError::Listen { address, source })
-}
-
-/// Connections as they come, until the drain starts.
-pub(crate) fn plain(listener: TcpListener, mut drain: DrainWatcher) -> ReceiverStream<io::Result<TcpStream>> {
-    let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(async move {
-        loop {
-            let stream = tokio::select! {
-                stream = accept(&listener) => stream,
-                () = drain.started() => return,
-            };
-            if sender.send(Ok(stream)).await.is_err() {
-                return;
-            }
-        }
-    });
-    ReceiverStream::new(receiver)
 }
 
 /// Connections that have done their handshake.
@@ -46,7 +29,7 @@ pub(crate) fn tls(
     listener: TcpListener,
     config: Arc<rustls::ServerConfig>,
     mut drain: DrainWatcher,
-) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
+) -> ReceiverStream<io::Result<Prompt<TlsStream<TcpStream>>>> {
     let (sender, receiver) = mpsc::channel(16);
     let acceptor = TlsAcceptor::from(config);
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
@@ -60,34 +43,25 @@ pub(crate) fn tls(
             };
             let (acceptor, sender) = (acceptor.clone(), sender.clone());
             tokio::spawn(async move {
-                let peer = stream.peer_addr();
+                let ends = Ends::of(&stream);
+                let Ends { peer, local } = ends;
                 match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         drop(permit);
                         // Nobody to take it: the server is shutting down.
-                        let _ = sender.send(Ok(stream)).await;
+                        let _ = sender.send(Ok(Prompt::new(stream, ends, Patience::default()))).await;
                     }
-                    Ok(Err(error)) => tracing::debug!(?peer, "TLS handshake failed: {error}"),
-                    Err(_) => tracing::debug!(?peer, "TLS handshake took longer than {HANDSHAKE:?}"),
+                    // A client that just goes away says nothing: that is how life is probed.
+                    Ok(Err(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                        tracing::debug!(?peer, ?local, "TLS handshake failed: {error}");
+                    }
+                    Ok(Err(error)) => tracing::info!(?peer, ?local, "TLS handshake failed: {error}"),
+                    Err(_) => {
+                        tracing::info!(?peer, ?local, "TLS handshake took longer than {HANDSHAKE:?}");
+                    }
                 }
             });
         }
     });
     ReceiverStream::new(receiver)
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Small messages both ways; an error only costs latency.
-                let _ = stream.set_nodelay(true);
-                return stream;
-            }
-            Err(error) => {
-                tracing::warn!("accepting a connection failed: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
 }

@@ -4,16 +4,18 @@
 use crate::caller::{Authenticator, Caller, Credentials};
 use crate::issue::CertificateService;
 use crate::push::Proxies;
-use futures::Stream;
+use futures::{Stream, TryStreamExt as _};
 use mizzen_base::drain::DrainWatcher;
+use mizzen_base::prompt::Prompt;
 use mizzen_proto::ca::istio_certificate_service_server::IstioCertificateServiceServer;
 use mizzen_xds::server::AdsService;
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Status;
 use tonic::codegen::{BoxFuture, Service};
 use tonic::transport::server::Connected;
@@ -39,7 +41,7 @@ impl GrpcServices {
     /// nothing get in only with `anonymous`.
     pub(crate) async fn serve<I>(
         self,
-        incoming: impl Stream<Item = io::Result<I>>,
+        incoming: impl Stream<Item = io::Result<Prompt<I>>>,
         anonymous: bool,
         mut drain: DrainWatcher,
     ) where
@@ -55,11 +57,62 @@ impl GrpcServices {
             .layer(AuthenticateLayer { authenticator, anonymous })
             .add_service(self.discovery)
             .add_service(certificates)
-            .serve_with_incoming_shutdown(incoming, async move { drain.started().await })
+            .serve_with_incoming_shutdown(incoming.map_ok(Known), async move { drain.started().await })
             .await;
         if let Err(error) = served {
             tracing::error!("serving gRPC ended: {error}");
         }
+    }
+}
+
+/// A connection whose other end calls can ask for.
+struct Known<S>(Prompt<S>);
+
+impl<S: Connected> Connected for Known<S> {
+    type ConnectInfo = S::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.0.get_ref().connect_info()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Known<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Known<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
 

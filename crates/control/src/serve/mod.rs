@@ -2,8 +2,7 @@
 
 mod accept;
 mod grpc;
-mod http;
 
-pub(crate) use accept::{bind, plain, tls};
+pub(crate) use accept::{bind, tls};
 pub(crate) use grpc::GrpcServices;
-pub(crate) use http::{Peer, serve};
+pub(crate) use mizzen_base::http::{Peer, plain, serve};

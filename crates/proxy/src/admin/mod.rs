@@ -17,6 +17,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use envoy_types::pb::envoy::config::bootstrap::v3::Admin;
+use mizzen_base::{drain, http};
 use mizzen_net::ListenOptions;
 use mizzen_net::socket::listen_std;
 use mizzen_xds::descriptors::{DescriptorError, Descriptors};
@@ -74,9 +75,9 @@ pub(crate) async fn serve(socket: TcpListener, shared: Arc<Shared>) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(%error, "the admin port does not serve"),
     };
-    if let Err(error) = axum::serve(socket, router(shared)).await {
-        tracing::error!(%error, "the admin port does not serve any more");
-    }
+    // Ends with the process, without a drain of its own.
+    let (_drain, watcher) = drain::channel();
+    http::serve(http::plain(socket, watcher.clone()), router(shared), watcher).await;
 }
 
 fn router(shared: Arc<Shared>) -> Router {

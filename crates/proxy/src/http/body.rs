@@ -1,5 +1,6 @@
 //! Responses on their way to clients, with the record that is closed at their end.
 
+use super::connection_manager::Connection;
 pub use super::request_body::{GrpcFrames, RequestBody, RequestSource};
 use crate::telemetry::{RequestRecord, ResponseFlags};
 use crate::upstream::outlier::{self, Outcome};
@@ -48,8 +49,26 @@ pub enum Deadline {
 /// The body of a response to a client.
 pub struct ResponseBody {
     kind: ResponseKind,
+    offer: Option<Offer>,
     exchange: Option<Box<Exchange>>,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// A piece that was handed on and that the client has not taken yet. Who sends it asks for the next one only when
+/// there is room, so that no timer of the body runs meanwhile: the connection watches over it.
+struct Offer(Rc<Connection>);
+
+impl Offer {
+    fn new(connection: &Rc<Connection>, now: Instant) -> Self {
+        connection.offer(now);
+        Self(Rc::clone(connection))
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        self.0.taken();
+    }
 }
 
 enum ResponseKind {
@@ -60,21 +79,22 @@ enum ResponseKind {
 impl ResponseBody {
     /// No body, and nothing to record at its end.
     pub fn empty() -> Self {
-        Self { kind: ResponseKind::Text(None), exchange: None, timer: None }
+        Self { kind: ResponseKind::Text(None), offer: None, exchange: None, timer: None }
     }
 
     /// A body of our own; its record is closed when it was sent.
     pub fn text(bytes: Bytes, mut exchange: Box<Exchange>) -> Self {
         exchange.deadline = None;
         let kind = ResponseKind::Text(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        let mut this = Self { kind, exchange: Some(exchange), timer: None };
+        let mut this = Self { kind, offer: None, exchange: Some(exchange), timer: None };
         this.finish_if_ended();
         this
     }
 
     /// An upstream's body.
     pub fn upstream(body: UpstreamBody, exchange: Box<Exchange>) -> Self {
-        let mut this = Self { kind: ResponseKind::Upstream(body), exchange: Some(exchange), timer: None };
+        let mut this =
+            Self { kind: ResponseKind::Upstream(body), offer: None, exchange: Some(exchange), timer: None };
         this.finish_if_ended();
         this
     }
@@ -170,8 +190,13 @@ impl Drop for Exchange {
             self.record.request_read = source.ended.get().map(|ended| ended - self.record.started);
         }
         if !self.complete && self.record.flags.is_empty() {
-            self.record.flags.insert(ResponseFlags::DOWNSTREAM_TERMINATION);
-            self.record.details = "downstream_remote_disconnect".into();
+            let (flag, details) = if self.record.connection.is_given_up() {
+                (ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout")
+            } else {
+                (ResponseFlags::DOWNSTREAM_TERMINATION, "downstream_remote_disconnect")
+            };
+            self.record.flags.insert(flag);
+            self.record.details = details.into();
         }
         self.record.finish();
     }
@@ -186,6 +211,7 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        this.offer = None;
         let polled = match &mut this.kind {
             ResponseKind::Text(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             ResponseKind::Upstream(body) => Pin::new(body).poll_frame(context),
@@ -210,6 +236,10 @@ impl Body for ResponseBody {
                 }
                 if frame.is_trailers() || this.is_end_stream() {
                     this.finish(true);
+                }
+                if let Some(exchange) = &this.exchange {
+                    let record = &exchange.record;
+                    this.offer = Some(Offer::new(&record.connection, record.last_moved));
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

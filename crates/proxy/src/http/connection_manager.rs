@@ -111,6 +111,22 @@ pub struct Timeouts {
     pub request_headers: Option<Duration>,
 }
 
+/// Longest time for a request's head once its first byte is there, unless configured.
+const HEAD: Duration = Duration::from_secs(60);
+
+impl Timeouts {
+    /// Longest time for a request's head once its first byte is there. Never unlimited: a head is no stream.
+    pub(super) fn head(&self) -> Duration {
+        self.request_headers.unwrap_or(HEAD)
+    }
+
+    /// How long a client may leave what it asked for untaken. A stream that may be quiet for as long as it likes is
+    /// not quiet then, and a connection on which nothing can move is idle.
+    pub(super) fn untaken(&self) -> Option<Duration> {
+        [self.stream_idle, self.idle].into_iter().flatten().min()
+    }
+}
+
 /// Names of headers that logs need, so that only those are kept.
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
@@ -233,6 +249,12 @@ pub struct Connection {
     pub(super) active: Cell<u32>,
     /// Since when no request is in flight.
     pub(super) idle_since: Cell<Instant>,
+    /// Responses of which the client has not taken all that was ready for it.
+    offered: Cell<u32>,
+    /// When the last piece of a response was ready for it.
+    offered_at: Cell<Instant>,
+    /// Whether the connection was ended because the client takes nothing.
+    given_up: Cell<bool>,
     /// Set once the connection should end after the requests it has, and told then.
     closing: Cell<bool>,
     close: tokio::sync::Notify,
@@ -256,6 +278,9 @@ impl Connection {
             requests: Cell::default(),
             active: Cell::default(),
             idle_since: Cell::new(Instant::now()),
+            offered: Cell::default(),
+            offered_at: Cell::new(Instant::now()),
+            given_up: Cell::default(),
             closing: Cell::default(),
             close: tokio::sync::Notify::new(),
             head: Arc::default(),
@@ -280,6 +305,32 @@ impl Connection {
         self.head.store(0, Ordering::Relaxed);
         self.active.set(self.active.get().saturating_sub(1));
         self.idle_since.set(Instant::now());
+    }
+
+    /// A piece of a response is ready for the client since `now`.
+    pub(super) fn offer(&self, now: Instant) {
+        self.offered.set(self.offered.get() + 1);
+        self.offered_at.set(now);
+    }
+
+    /// The client has taken the piece of a response that was ready for it.
+    pub(super) fn taken(&self) {
+        self.offered.set(self.offered.get().saturating_sub(1));
+    }
+
+    /// Since when the client takes nothing of what is ready for it.
+    pub(super) fn untaken_since(&self) -> Option<Instant> {
+        (self.offered.get() > 0).then(|| self.offered_at.get())
+    }
+
+    /// The connection is ended because the client takes nothing.
+    pub(super) fn give_up(&self) {
+        self.given_up.set(true);
+    }
+
+    /// Whether it was.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.get()
     }
 
     /// Whether the connection ends after the requests it has.

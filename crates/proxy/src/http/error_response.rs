@@ -40,10 +40,10 @@ pub enum Failure {
     Timeout,
     /// The last attempt's timeout has passed.
     PerTryTimeout,
-    /// The stream was idle for too long.
-    StreamIdle,
-    /// The stream has lived too long.
-    StreamDuration,
+    /// The stream was idle for too long; 408 while the client had not sent all of its request.
+    StreamIdle(StatusCode),
+    /// The stream has lived too long; 408 while the client had not sent all of its request.
+    StreamDuration(StatusCode),
     /// A fault on purpose.
     Fault(StatusCode),
     /// The client should come again by the normal form of its path.
@@ -169,14 +169,14 @@ impl Failure {
                 ResponseFlags::UPSTREAM_TIMEOUT,
                 "upstream_per_try_timeout".into(),
             ),
-            Self::StreamIdle => reply(
-                StatusCode::GATEWAY_TIMEOUT,
+            Self::StreamIdle(status) => reply(
+                *status,
                 "stream timeout".into(),
                 ResponseFlags::STREAM_IDLE_TIMEOUT,
                 "stream_idle_timeout".into(),
             ),
-            Self::StreamDuration => reply(
-                StatusCode::GATEWAY_TIMEOUT,
+            Self::StreamDuration(status) => reply(
+                *status,
                 "downstream duration timeout".into(),
                 ResponseFlags::DURATION_TIMEOUT,
                 "max_duration_timeout".into(),

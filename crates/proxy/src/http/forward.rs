@@ -17,7 +17,7 @@ use crate::upstream::{
     ResponseBody as UpstreamBody, SendError, SendFailure, Version,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -269,7 +269,10 @@ impl Flight<'_> {
                 match limit {
                     Limit::PerTry => counts.upstream_rq_per_try_timeout.increment(),
                     Limit::Route => counts.upstream_rq_timeout.increment(),
-                    Limit::Stream | Limit::Idle | Limit::Request => {}
+                    Limit::Request => {
+                        connection.manager.counts.of(worker.index).downstream_rq_timeout.increment()
+                    }
+                    Limit::Stream | Limit::Idle => {}
                 }
                 counts.upstream_rq_tx_reset.increment();
                 if matches!(limit, Limit::PerTry | Limit::Route) {
@@ -404,11 +407,16 @@ impl Flight<'_> {
     }
 
     fn limit_failure(&self, limit: Limit) -> Failure {
+        // As Envoy: whoever is waited for is who is told to be late.
+        let status = match &self.source {
+            Some(source) if source.ended.get().is_none() => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::GATEWAY_TIMEOUT,
+        };
         match limit {
             Limit::Route => Failure::Timeout,
             Limit::PerTry => Failure::PerTryTimeout,
-            Limit::Stream => Failure::StreamDuration,
-            Limit::Idle => Failure::StreamIdle,
+            Limit::Stream => Failure::StreamDuration(status),
+            Limit::Idle => Failure::StreamIdle(status),
             Limit::Request => Failure::RequestTimeout,
         }
     }

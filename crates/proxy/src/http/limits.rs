@@ -4,8 +4,12 @@ use super::body::{Deadline, RequestSource};
 use super::forward::Flight;
 use super::headers;
 use super::routes::GrpcTimeout;
-use http::HeaderName;
+use http::{HeaderName, header};
 use std::time::{Duration, Instant};
+
+/// Longest silence of a client that has announced the length of its body and not sent all of it, also where
+/// streams may be quiet for as long as they like: this is no stream. Envoy's default for streams.
+const ANNOUNCED: Duration = Duration::from_secs(300);
 
 /// Which limit a wait ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(super) struct Times {
     pub(super) idle: Option<Duration>,
     /// Until the request is received whole.
     pub(super) request: Option<Duration>,
+    /// The longest silence before the request is received whole.
+    pub(super) body: Option<Duration>,
 }
 
 impl Times {
@@ -54,9 +60,10 @@ impl Times {
         now: Instant,
     ) -> Option<(Instant, Limit)> {
         let moved = source.map_or(started, |source| source.moved.get());
-        let idle = self.idle.map(|limit| (moved.max(started) + limit, Limit::Idle));
-        let stream = self.stream.map(|limit| (started + limit, Limit::Stream));
         let unfinished = source.is_some_and(|source| source.ended.get().is_none());
+        let silence = if unfinished { self.body.or(self.idle) } else { self.idle };
+        let idle = silence.map(|limit| (moved.max(started) + limit, Limit::Idle));
+        let stream = self.stream.map(|limit| (started + limit, Limit::Stream));
         let request = self.request.filter(|_| unfinished).map(|limit| (started + limit, Limit::Request));
         [self.route_limit(started, source, now), idle, stream, request]
             .into_iter()
@@ -86,7 +93,8 @@ impl Flight<'_> {
         let mut route = self.forward.timeout;
         let stream =
             self.forward.max_stream_duration.or(manager.timeouts.max_stream).filter(|limit| !limit.is_zero());
-        let mut times = Times { route: None, stream, idle: None, request: manager.timeouts.request };
+        let request = manager.timeouts.request;
+        let mut times = Times { route: None, stream, idle: None, request, body: None };
         if self.grpc {
             match self.forward.grpc_timeout {
                 GrpcTimeout::Ignored => {}
@@ -109,6 +117,8 @@ impl Flight<'_> {
         times.route = route.filter(|limit| !limit.is_zero() && self.upgrade.is_none());
         times.idle =
             self.forward.idle_timeout.or(manager.timeouts.stream_idle).filter(|limit| !limit.is_zero());
+        let announced = times.idle.is_none() && self.headers.contains_key(header::CONTENT_LENGTH);
+        times.body = announced.then_some(ANNOUNCED);
         times
     }
 }

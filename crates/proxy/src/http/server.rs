@@ -2,11 +2,13 @@
 
 use super::body::ResponseBody;
 use super::connection_manager::{Codec, Connection, HttpConnectionManager};
+use super::life::{End, Life};
+use super::observed::Observed;
 use super::request;
 use crate::connection::Downstream;
 use crate::cork::cork;
 use crate::stream::Stream;
-use crate::telemetry::log_unreadable;
+use crate::telemetry::{Unreadable, log_unreadable};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{StatusCode, Version};
@@ -21,15 +23,18 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{timeout, timeout_at};
 
 /// The beginning of every HTTP/2 connection (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Longest time for a request's head once its first byte is there, unless configured.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a client is told whose request's head did not come to its end in time.
+const HEAD_LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain\r\ncontent-length: 22\r\n\
+    connection: close\r\n\r\nrequest header timeout";
+/// Longest time for telling it; its socket's buffer is empty, so that this is to pass only when it is not there.
+const FAREWELL: Duration = Duration::from_secs(1);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Streams a client may open and reset before it is cut off (rapid reset).
@@ -49,10 +54,14 @@ pub async fn serve(stream: Stream, downstream: Rc<Downstream>, manager: Arc<Http
     let opened = Instant::now();
     let connection = Connection::new(downstream, manager);
     let mut stream = Observed::new(stream, Arc::clone(&connection.head));
-    let Ok(codec) = codec(&connection, &mut stream).await else { return };
+    let codec = match codec(&connection, &mut stream).await {
+        Ok(codec) => codec,
+        Err(ended) => return connection.ended(Codec::Auto, &ended, opened.elapsed()),
+    };
     let ended = match codec {
         Codec::Http2 => {
             counts.of(worker).downstream_cx_http2_total.increment();
+            stream.speaks_http2();
             serve_http2(stream, &connection).await
         }
         Codec::Auto | Codec::Http1 => {
@@ -60,17 +69,53 @@ pub async fn serve(stream: Stream, downstream: Rc<Downstream>, manager: Arc<Http
             serve_http1(stream, &connection).await
         }
     };
-    if let Err(error) = ended {
-        if is_unreadable(&error) {
-            counts.of(worker).downstream_cx_protocol_error.increment();
-            let (version, status) = match codec {
-                Codec::Http2 => (Version::HTTP_2, None),
-                Codec::Auto | Codec::Http1 => (Version::HTTP_11, Some(told(&error))),
-            };
-            let (logs, downstream) = (&connection.manager.access_logs, &connection.downstream);
-            log_unreadable(logs, downstream, version, status, opened.elapsed());
+    if let Err(ended) = ended {
+        connection.ended(codec, &ended, opened.elapsed());
+    }
+}
+
+/// How a connection ended that did not end well.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Broken(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("the client has sent nothing")]
+    Silent,
+    #[error("the head of a request did not come to its end in time")]
+    HeadLate,
+    #[error("the client does not take its response")]
+    Untaken,
+}
+
+impl Connection {
+    /// Counts and logs the end of a connection.
+    fn ended(&self, codec: Codec, ended: &Ended, duration: Duration) {
+        let counts = self.manager.counts.of(self.downstream.worker.index);
+        let version = if codec == Codec::Http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+        let unreadable = match ended {
+            Ended::Http(error) if is_unreadable(error) => {
+                counts.downstream_cx_protocol_error.increment();
+                let status = (version == Version::HTTP_11).then(|| told(error));
+                Some((Unreadable::Broken, status))
+            }
+            Ended::HeadLate => {
+                counts.downstream_rq_header_timeout.increment();
+                let status = (codec == Codec::Http1).then_some(StatusCode::REQUEST_TIMEOUT);
+                Some((Unreadable::Late, status))
+            }
+            Ended::Silent => {
+                counts.downstream_cx_idle_timeout.increment();
+                None
+            }
+            // The requests on it tell of it.
+            Ended::Untaken | Ended::Broken(_) | Ended::Http(_) => None,
+        };
+        if let Some((what, status)) = unreadable {
+            log_unreadable(&self.manager.access_logs, &self.downstream, what, version, status, duration);
         }
-        tracing::debug!(client = %connection.downstream.peer, "connection ended: {error}");
+        tracing::debug!(client = %self.downstream.peer, "connection ended: {ended}");
     }
 }
 
@@ -103,7 +148,7 @@ fn scope(end: impl FnOnce()) -> impl Drop {
 }
 
 /// Which HTTP the client speaks: what TLS agreed on, else what its first bytes say.
-async fn codec(connection: &Connection, stream: &mut Observed) -> io::Result<Codec> {
+async fn codec(connection: &Connection, stream: &mut Observed) -> Result<Codec, Ended> {
     let agreed = connection.downstream.tls.as_ref().and_then(|tls| tls.application_protocol.as_deref());
     match (connection.manager.codec, agreed) {
         (Codec::Auto, Some(b"h2" | b"istio-h2")) => return Ok(Codec::Http2),
@@ -113,28 +158,32 @@ async fn codec(connection: &Connection, stream: &mut Observed) -> io::Result<Cod
         (Codec::Auto, _) => {}
         (configured, _) => return Ok(configured),
     }
-    let wait = connection.manager.timeouts.idle.unwrap_or(Duration::from_secs(3600));
+    let timeouts = &connection.manager.timeouts;
+    let mut due = tokio::time::Instant::now() + timeouts.idle.unwrap_or(Duration::from_secs(3600));
     let mut seen = Vec::with_capacity(PREFACE.len());
-    let look = async {
-        while seen.len() < PREFACE.len() && PREFACE.starts_with(&seen) {
-            let mut buffer = [0; PREFACE.len()];
-            let room = PREFACE.len() - seen.len();
-            let Some(space) = buffer.get_mut(..room) else { break };
-            let count = stream.read(space).await?;
-            if count == 0 {
-                break;
-            }
-            seen.extend_from_slice(space.get(..count).unwrap_or_default());
+    while seen.len() < PREFACE.len() && PREFACE.starts_with(&seen) {
+        let mut buffer = [0; PREFACE.len()];
+        let room = PREFACE.len() - seen.len();
+        let Some(space) = buffer.get_mut(..room) else { break };
+        let count = match timeout_at(due, stream.read(space)).await {
+            Ok(count) => count?,
+            Err(_) if seen.is_empty() => return Err(Ended::Silent),
+            Err(_) => return Err(Ended::HeadLate),
+        };
+        if count == 0 {
+            break;
         }
-        io::Result::Ok(())
-    };
-    tokio::time::timeout(wait, look).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        if seen.is_empty() {
+            due = tokio::time::Instant::now() + timeouts.head();
+        }
+        seen.extend_from_slice(space.get(..count).unwrap_or_default());
+    }
     let codec = if seen == PREFACE { Codec::Http2 } else { Codec::Http1 };
     stream.unread(Bytes::from(seen));
     Ok(codec)
 }
 
-async fn serve_http1(stream: Observed, connection: &Rc<Connection>) -> hyper::Result<()> {
+async fn serve_http1(stream: Observed, connection: &Rc<Connection>) -> Result<(), Ended> {
     let manager = &connection.manager;
     let mut builder = http1::Builder::new();
     builder
@@ -149,22 +198,42 @@ async fn serve_http1(stream: Observed, connection: &Rc<Connection>) -> hyper::Re
     }
     let handler = Rc::clone(connection);
     let service = service_fn(move |request| answer(Rc::clone(&handler), request));
-    let served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut served = pin!(served);
+    let mut served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut life = Life::new(connection);
     loop {
         tokio::select! {
             biased;
-            ended = served.as_mut() => return ended,
+            ended = &mut served => return Ok(ended?),
             end = life.over() => match end {
-                End::Gracefully => served.as_mut().graceful_shutdown(),
+                End::Gracefully => Pin::new(&mut served).graceful_shutdown(),
                 End::AtOnce => return Ok(()),
+                End::Untaken => {
+                    connection.give_up();
+                    return Err(Ended::Untaken);
+                }
+                End::HeadLate => break,
             }
         }
     }
+    if let Some(parts) = served.into_parts() {
+        // Boxed, so that other connections do not carry its memory.
+        Box::pin(tell_late(parts.io.into_inner())).await;
+    }
+    Err(Ended::HeadLate)
 }
 
-async fn serve_http2(stream: Observed, connection: &Rc<Connection>) -> hyper::Result<()> {
+/// Tells a client that its request came too slowly. It may be gone.
+async fn tell_late(mut stream: Observed) {
+    let told = async {
+        stream.write_all(HEAD_LATE).await?;
+        stream.shutdown().await
+    };
+    if !matches!(timeout(FAREWELL, told).await, Ok(Ok(()))) {
+        tracing::debug!("a client that was too slow was not there to be told");
+    }
+}
+
+async fn serve_http2(stream: Observed, connection: &Rc<Connection>) -> Result<(), Ended> {
     let manager = &connection.manager;
     let options = &manager.http2;
     let mut builder = http2::Builder::new(Local);
@@ -187,10 +256,15 @@ async fn serve_http2(stream: Observed, connection: &Rc<Connection>) -> hyper::Re
     loop {
         tokio::select! {
             biased;
-            ended = poll_fn(|context| cork.turn(served.as_mut(), context)) => return ended,
+            ended = poll_fn(|context| cork.turn(served.as_mut(), context)) => return Ok(ended?),
             end = life.over() => match end {
                 End::Gracefully => served.as_mut().graceful_shutdown(),
                 End::AtOnce => return Ok(()),
+                End::HeadLate => return Err(Ended::HeadLate),
+                End::Untaken => {
+                    connection.give_up();
+                    return Err(Ended::Untaken);
+                }
             }
         }
     }
@@ -215,166 +289,5 @@ where
         tokio::task::spawn_local(async move {
             future.await;
         });
-    }
-}
-
-/// How a connection is ended.
-enum End {
-    /// What runs may finish; nothing new is taken.
-    Gracefully,
-    /// Now.
-    AtOnce,
-}
-
-/// Watches for the reasons a connection ends that are not in its bytes: drain, idleness, age, a
-/// request's head that does not come to its end.
-struct Life<'a> {
-    connection: &'a Connection,
-    drain: mizzen_base::drain::DrainWatcher,
-    told: bool,
-    opened: Instant,
-}
-
-impl<'a> Life<'a> {
-    fn new(connection: &'a Connection) -> Self {
-        let drain = connection.downstream.drain.clone();
-        Self { connection, drain, told: false, opened: Instant::now() }
-    }
-
-    async fn over(&mut self) -> End {
-        loop {
-            let (at, end) = self.next_limit();
-            let now = Instant::now();
-            if at <= now {
-                if matches!(end, End::Gracefully) {
-                    self.told = true;
-                    self.count_idle();
-                }
-                return end;
-            }
-            let told = self.told;
-            tokio::select! {
-                () = self.drain.started(), if !told => {
-                    self.told = true;
-                    let manager = &self.connection.manager;
-                    manager.counts.of(self.connection.downstream.worker.index).downstream_cx_drain_close.increment();
-                    return End::Gracefully;
-                }
-                () = self.connection.close_asked(), if !told => {
-                    self.told = true;
-                    return End::Gracefully;
-                }
-                () = tokio::time::sleep_until(at.into()) => {}
-            }
-        }
-    }
-
-    fn count_idle(&self) {
-        if self.connection.active.get() == 0 {
-            let counts = self.connection.manager.counts.of(self.connection.downstream.worker.index);
-            counts.downstream_cx_idle_timeout.increment();
-        }
-    }
-
-    /// When to look again, and what it means when nothing has changed until then.
-    fn next_limit(&self) -> (Instant, End) {
-        let timeouts = &self.connection.manager.timeouts;
-        let far = Instant::now() + Duration::from_secs(3600);
-        let busy = self.connection.active.get() > 0;
-        let mut next = (far, End::Gracefully);
-        let mut consider = |at: Instant, end: End| {
-            if at < next.0 {
-                next = (at, end);
-            }
-        };
-        if let Some(limit) = timeouts.max_connection.filter(|_| !self.told) {
-            consider(self.opened + limit, End::Gracefully);
-        }
-        if let Some(limit) = timeouts.idle {
-            let idle_since = if busy { Instant::now() } else { self.connection.idle_since.get() };
-            let end = if self.told { End::AtOnce } else { End::Gracefully };
-            consider(idle_since + limit, end);
-        }
-        let began = self.connection.head.load(Ordering::Relaxed);
-        let limit = timeouts.request_headers.unwrap_or(HEAD_TIMEOUT);
-        if busy || began == 0 {
-            // A head could begin to arrive just now, so this is when to look again.
-            consider(Instant::now() + limit, End::Gracefully);
-        } else {
-            consider(self.opened + Duration::from_millis(began) + limit, End::AtOnce);
-        }
-        next
-    }
-}
-
-/// A stream that remembers when the head of a request began to arrive, and gives back what was read
-/// to recognise the protocol.
-struct Observed {
-    prefix: Bytes,
-    stream: Stream,
-    opened: Instant,
-    /// Milliseconds after `opened` at which the first byte since the last request arrived; 0 is not
-    /// yet.
-    head: Arc<AtomicU64>,
-}
-
-impl Observed {
-    fn new(stream: Stream, head: Arc<AtomicU64>) -> Self {
-        Self { prefix: Bytes::new(), stream, opened: Instant::now(), head }
-    }
-
-    fn unread(&mut self, bytes: Bytes) {
-        self.prefix = bytes;
-    }
-}
-
-impl AsyncRead for Observed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.prefix.is_empty() {
-            let count = self.prefix.len().min(buffer.remaining());
-            buffer.put_slice(&self.prefix.split_to(count));
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if polled.is_ready() && buffer.filled().len() > before && self.head.load(Ordering::Relaxed) == 0 {
-            let milliseconds = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.head.store(milliseconds.max(1), Ordering::Relaxed);
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Observed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

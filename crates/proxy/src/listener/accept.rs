@@ -296,7 +296,13 @@ async fn terminate(
                 AcceptError::Handshake(_) | AcceptError::NoServerName => &listener.statistics.handshake_error,
             };
             counter.add(1);
-            tracing::debug!(listener = %listener.name, chain = %chain.name, %peer, %error, "TLS was not accepted");
+            // A client that just goes away says nothing: load balancers ask for life that way.
+            let name = &chain.name;
+            if error.is_departure() {
+                tracing::debug!(listener = %listener.name, chain = %name, %peer, %error, "TLS was not accepted");
+            } else {
+                tracing::info!(listener = %listener.name, chain = %name, %peer, %error, "TLS was not accepted");
+            }
             None
         }
     }
@@ -308,7 +314,11 @@ fn inspection_failed(listener: &Listener, peer: SocketAddr, error: &InspectError
         _ => &listener.statistics.inspection_error,
     };
     counter.add(1);
-    tracing::debug!(listener = %listener.name, %peer, %error, "closed before a filter chain was chosen");
+    if matches!(error, InspectError::Closed | InspectError::Io(_)) {
+        tracing::debug!(listener = %listener.name, %peer, %error, "closed before a filter chain was chosen");
+    } else {
+        tracing::info!(listener = %listener.name, %peer, %error, "closed before a filter chain was chosen");
+    }
 }
 
 fn next_id() -> u64 {

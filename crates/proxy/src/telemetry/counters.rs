@@ -234,6 +234,8 @@ counts! {
         downstream_rq_idle_timeout: Counter,
         /// Requests not received within `request_timeout`.
         downstream_rq_timeout: Counter,
+        /// Requests whose headers were not received in time.
+        downstream_rq_header_timeout: Counter,
         /// Requests for which no route was found.
         no_route: Counter,
         /// Requests whose cluster does not exist.

@@ -25,7 +25,7 @@ pub use connection_record::{
 pub use flags::ResponseFlags;
 pub use peer::PeerMetadata;
 pub use request_record::{CapturedValues, HttpStats, RequestRecord, capture};
-pub use unreadable::log_unreadable;
+pub use unreadable::{Unreadable, log_unreadable};
 
 use crate::compile::CompileError;
 use ahash::AHashMap;

@@ -220,6 +220,9 @@ impl RequestRecord {
         if status != 0 {
             counts.response(status);
         }
+        if self.flags.contains(ResponseFlags::STREAM_IDLE_TIMEOUT) {
+            counts.downstream_rq_idle_timeout.increment();
+        }
         if self.grpc {
             self.count_grpc(counts);
         }

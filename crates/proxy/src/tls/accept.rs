@@ -37,6 +37,13 @@ pub enum AcceptError {
     NoServerName,
 }
 
+impl AcceptError {
+    /// Whether the client has just gone away.
+    pub fn is_departure(&self) -> bool {
+        matches!(self, Self::Handshake(error) if error.kind() != std::io::ErrorKind::InvalidData)
+    }
+}
+
 impl Acceptor {
     /// Builds the configurations; secrets may arrive later.
     pub fn new(settings: ServerSettings, require_server_name: bool) -> Result<Self, TlsError> {

@@ -5,4 +5,5 @@ mod common;
 mod http;
 mod http_features;
 mod http_resilience;
+mod slow;
 mod tcp;
