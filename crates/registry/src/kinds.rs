@@ -2,7 +2,7 @@
 
 use crate::batch::{Batch, Pace, Step, gather};
 use crate::settings::{self, InjectionSettings, Settings};
-use crate::watch::{Observed, watch as watch_kind};
+use crate::watch::{Observed, watch as watch_kind, watch_news};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
@@ -104,7 +104,7 @@ impl Starter<'_> {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
         let api = Api::<K>::all(self.client.clone());
-        let watched = watch_kind(kind, api, watcher::Config::default(), |_| None);
+        let watched = watch_kind(kind, api, watcher::Config::default());
         self.spawn(watched, read, move |namespace, name| reference(kind, namespace, name));
     }
 
@@ -114,7 +114,7 @@ impl Starter<'_> {
         let api = Api::<core::ConfigMap>::namespaced(self.client.clone(), root_namespace);
         let only = watcher::Config::default().fields(&format!("metadata.name={MESH_CONFIG_NAME}"));
         let read = move |map| mesh_config(&map, &injection);
-        self.spawn(watch_kind("ConfigMap", api, only, |_| None), read, |_, _| ObjectRef::MeshConfig);
+        self.spawn(watch_kind("ConfigMap", api, only), read, |_, _| ObjectRef::MeshConfig);
         receiver
     }
 
@@ -129,7 +129,7 @@ impl Starter<'_> {
         };
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource);
         let read = move |object| Reading::Use(config(kind, &object));
-        let watched = watch_kind(kind.name(), api, watcher::Config::default(), without_reports);
+        let watched = watch_news(kind.name(), api, watcher::Config::default(), without_reports);
         self.spawn(watched, read, move |namespace, name| ObjectRef::config(kind, namespace, name));
     }
 

@@ -34,10 +34,22 @@ pub enum Observed<K> {
 type Key = (String, String);
 
 /// What of an object counts, as a hash; an object is told again when that is another, and always without.
-pub type Fingerprint<K> = fn(&K) -> Option<u64>;
+pub(crate) type Fingerprint<K> = fn(&K) -> Option<u64>;
 
 /// Watches the objects of `api` for as long as the stream is polled. `kind` is for log lines.
 pub fn watch<K>(
+    kind: &'static str,
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Observed<K>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watch_news(kind, api, config, |_| None)
+}
+
+/// The same, but objects are told again only where their fingerprint is another.
+pub(crate) fn watch_news<K>(
     kind: &'static str,
     api: Api<K>,
     config: watcher::Config,
