@@ -1,13 +1,13 @@
 //! What became of each of Istio's resources, written into its status: whether it was accepted, and
 //! on how many proxies it is live.
 //!
-//! Kept cheap: written when a resource's generation or verdict changes, at most once a pause, and
+//! Kept cheap: read once at the start, written when a resource's generation or verdict changes, at most once a pause, and
 //! again when the last proxy has taken it over. A mesh in which nothing changes writes nothing.
 
 use crate::push::{Mesh, Proxies};
 use jiff::Timestamp;
-use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
 use mizzen_api::Kind;
 use mizzen_model::{ObjectRef, Snapshot};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ type Key = (Kind, String, String);
 /// Writes statuses for ever.
 pub(crate) async fn write(client: Client, mesh: Arc<Mesh>, proxies: Proxies) {
     let mut snapshots = mesh.watch_configuration();
-    let mut written: HashMap<Key, Verdict> = HashMap::new();
+    let mut written = read(&client).await;
     let mut unfinished = true;
     loop {
         if !unfinished && snapshots.changed().await.is_err() {
@@ -80,6 +80,22 @@ pub(crate) async fn write(client: Client, mesh: Arc<Mesh>, proxies: Proxies) {
             }
         }
     }
+}
+
+/// What an earlier control plane has written, so that a restart does not write to every resource again. What
+/// cannot be read is written anew.
+async fn read(client: &Client) -> HashMap<Key, Verdict> {
+    let mut written = HashMap::new();
+    for kind in Kind::ALL {
+        let api = Api::<DynamicObject>::all_with(client.clone(), &resource(kind));
+        let Ok(list) = api.list(&ListParams::default()).await else { continue };
+        for object in list {
+            if let Some(verdict) = object.data.get("status").and_then(verdict_of) {
+                written.insert((kind, object.namespace().unwrap_or_default(), object.name_any()), verdict);
+            }
+        }
+    }
+    written
 }
 
 /// Gives proxies some time to take a generation over, and counts those that have.
@@ -124,16 +140,19 @@ fn due(snapshot: &Snapshot, live: (usize, usize), written: &HashMap<Key, Verdict
 }
 
 async fn patch(client: &Client, (kind, namespace, name): &Key, verdict: &Verdict) -> Result<(), kube::Error> {
-    let resource = ApiResource {
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource(*kind));
+    let status = status(verdict, Timestamp::now());
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map(drop)
+}
+
+fn resource(kind: Kind) -> ApiResource {
+    ApiResource {
         group: kind.group().to_owned(),
         version: kind.storage_version().to_owned(),
         api_version: format!("{}/{}", kind.group(), kind.storage_version()),
         kind: kind.name().to_owned(),
         plural: kind.plural().to_owned(),
-    };
-    let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
-    let status = status(verdict, Timestamp::now());
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.map(drop)
+    }
 }
 
 fn status(verdict: &Verdict, now: Timestamp) -> Value {
@@ -169,6 +188,24 @@ fn status(verdict: &Verdict, now: Timestamp) -> Value {
         }
     }
     json!({"status": {"conditions": conditions, "observedGeneration": verdict.generation.to_string()}})
+}
+
+/// The reverse of [`status`]; nothing for what somebody else has written.
+fn verdict_of(status: &Value) -> Option<Verdict> {
+    let conditions = status.get("conditions")?.as_array()?;
+    let condition = |kind: &str| conditions.iter().find(|condition| condition["type"] == kind);
+    let accepted = condition("Accepted")?;
+    let refusal = match accepted["status"] == "True" {
+        true => None,
+        false => Some(accepted["message"].as_str()?.to_owned()),
+    };
+    let live = condition("Reconciled").and_then(|reconciled| {
+        let counts = reconciled["message"].as_str()?.strip_prefix("live on ")?.strip_suffix(" proxies")?;
+        let (live, all) = counts.split_once('/')?;
+        Some((live.parse().ok()?, all.parse().ok()?))
+    });
+    let generation = status.get("observedGeneration")?.as_str()?.parse().ok()?;
+    Some(Verdict { generation, refusal, live })
 }
 
 #[cfg(test)]

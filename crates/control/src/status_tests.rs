@@ -56,3 +56,17 @@ fn a_count_is_written_until_it_is_complete_and_not_again_when_proxies_come_and_g
     assert_eq!(write((4, 5)), 0);
     assert_eq!(write((9, 9)), 0);
 }
+
+#[test]
+fn what_was_written_is_read_again() {
+    let verdict =
+        |refusal: Option<&str>, live| Verdict { generation: 7, refusal: refusal.map(str::to_owned), live };
+    for verdict in [
+        verdict(None, Some((3, 4))),
+        verdict(None, None),
+        verdict(Some("spec.hosts: must not be empty"), None),
+    ] {
+        assert_eq!(verdict_of(&status(&verdict, Timestamp::UNIX_EPOCH)), Some(verdict));
+    }
+    assert_eq!(verdict_of(&json!({"conditions": [{"type": "Ready", "status": "True"}]})), None);
+}
