@@ -263,7 +263,7 @@ async fn half_a_hello_ends_and_is_logged() {
             client.write_all(beginning).await.expect("half a hello");
             assert_eq!(told(&mut client).await, "");
             let peer = format!("peer={}", client.local_addr().expect("address"));
-            logged.line(&["INFO", what, &peer, "within 200ms"]).await;
+            logged.line(&["WARN", what, &peer, "within 200ms"]).await;
         }
     }
 }
