@@ -112,7 +112,7 @@ impl<S> Prompt<S> {
 
     fn late(&self, what: &'static str) -> io::Error {
         let Ends { peer, local } = self.ends;
-        tracing::info!(?peer, ?local, "a connection was closed: {what}");
+        tracing::warn!(?peer, ?local, "a connection was closed: {what}");
         io::Error::new(io::ErrorKind::TimedOut, what)
     }
 
