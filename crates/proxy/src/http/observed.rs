@@ -88,6 +88,10 @@ impl AsyncRead for Observed {
         if !self.prefix.is_empty() {
             let count = self.prefix.len().min(buffer.remaining());
             buffer.put_slice(&self.prefix.split_to(count));
+            if self.beginning.is_none() {
+                // What was left when a connection rested: the beginning of a head that came before an answer ended.
+                self.note(count);
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
