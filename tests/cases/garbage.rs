@@ -210,7 +210,10 @@ pub fn slow(mesh: &Mesh) -> anyhow::Result<()> {
                 log("deploy/istio-ingressgateway")?,
                 &["did not finish within", "nothing to decide by was sent"][..],
             ),
-            (mesh.log(), &["TLS handshake took longer than"]),
+            (
+                std::fs::read_to_string(mesh.kubeconfig().with_file_name("mizzen.log"))?,
+                &["TLS handshake took longer than"],
+            ),
             (log("deploy/mizzen-dashboard")?, &["no whole head of a request"]),
             (log("deploy/mizzen-dashboard")?, &["did not begin a request in time"]),
         ] {
