@@ -38,7 +38,7 @@ mod cases {
 type Case = fn(&Mesh) -> anyhow::Result<()>;
 
 /// In the order of the sheet; each leaves the mesh fit for the next.
-const CASES: [(&str, Case); 34] = [
+const CASES: [(&str, Case); 35] = [
     ("a_fresh_mesh_has_its_ingress_gateway", cases::fresh::has_its_ingress_gateway),
     ("a_namespace_label_decides_about_sidecars", cases::fresh::label_decides_about_sidecars),
     ("ingress_over_tls_reaches_the_service_over_mtls", cases::ingress::reaches_the_service),
@@ -72,6 +72,7 @@ const CASES: [(&str, Case); 34] = [
     ("a_resource_that_slipped_in_is_quarantined", cases::quarantine::quarantined),
     ("garbage_half_open_and_slow_clients_are_bounded", cases::garbage::bounded),
     ("garbage_is_logged", cases::garbage::logged),
+    ("half_of_anything_is_cut_off_and_logged", cases::garbage::slow),
     ("traffic_goes_on_without_the_control_plane", cases::survival::without_control_plane),
 ];
 

@@ -169,6 +169,60 @@ pub fn logged(mesh: &Mesh) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Clients that send half of something are cut off at every published port, and the log of who did it tells of it.
+pub fn slow(mesh: &Mesh) -> anyhow::Result<()> {
+    const HALF_A_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    prepare(mesh)?;
+    // Its TLS port serves, whatever became of it before.
+    super::ingress::answers(mesh)?;
+    let [_, gateway] = gateway_ports(mesh)?;
+    let published = |port| mesh.published("istio-system", "mizzen-dashboard", port);
+    let api = mesh.api_address()?;
+    let at = |port: u16| format!("127.0.0.1:{port}");
+    // All at once: each is given up only after some seconds.
+    let halves = [
+        (at(gateway), HALF_A_HELLO),
+        (api, HALF_A_HELLO),
+        (at(published(20001)?), b"GET / HTTP/1.1\r\nhost: a\r\nx: "),
+        (at(published(4317)?), b"PRI * HTTP/2.0\r\n"),
+    ];
+    let held: Vec<(String, TcpStream)> = halves
+        .into_iter()
+        .map(|(address, half)| {
+            let mut stream = TcpStream::connect(&address)?;
+            stream.set_read_timeout(Some(crate::support::PATIENCE))?;
+            stream.write_all(half)?;
+            Ok((address, stream))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    for (address, mut stream) in held {
+        match stream.read_to_end(&mut Vec::new()) {
+            Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
+                anyhow::bail!("{address} waits for the other half: {error}");
+            }
+            _ => {}
+        }
+    }
+    let log = |deployment: &str| mesh.kubectl(&["logs", "-n", "istio-system", deployment, "--tail=400"]);
+    eventually("the lines of the logs", || {
+        for (log, lines) in [
+            (
+                log("deploy/istio-ingressgateway")?,
+                &["did not finish within", "nothing to decide by was sent"][..],
+            ),
+            (
+                std::fs::read_to_string(mesh.kubeconfig().with_file_name("mizzen.log"))?,
+                &["TLS handshake took longer than"],
+            ),
+            (log("deploy/mizzen-dashboard")?, &["no whole head of a request"]),
+            (log("deploy/mizzen-dashboard")?, &["did not begin a request in time"]),
+        ] {
+            ensure!(lines.iter().any(|line| log.contains(line)), "none of {lines:?} in:\n{log}");
+        }
+        Ok(())
+    })
+}
+
 /// Sends bytes and reads until the other side closes.
 fn raw(port: u16, bytes: &[u8]) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;

@@ -246,11 +246,11 @@ async fn serve(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
             return;
         }
         Ok(Err(error)) => {
-            tracing::info!(?peer, ?local, %error, "TLS handshake failed");
+            tracing::warn!(?peer, ?local, %error, "TLS handshake failed");
             return;
         }
         Err(_) => {
-            tracing::info!(?peer, ?local, "TLS handshake took longer than {HANDSHAKE_TIMEOUT:?}");
+            tracing::warn!(?peer, ?local, "TLS handshake took longer than {HANDSHAKE_TIMEOUT:?}");
             return;
         }
     };
@@ -292,7 +292,7 @@ async fn serve(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
         }
     };
     match outcome {
-        Err(error) if is_head_late(&error) && unanswered.get() => tracing::info!(
+        Err(error) if is_head_late(&error) && unanswered.get() => tracing::warn!(
             ?peer,
             ?local,
             "a connection was closed: no whole head of a request within {HANDSHAKE_TIMEOUT:?}"

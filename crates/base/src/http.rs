@@ -118,7 +118,7 @@ async fn serve_connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let timed_out = error.downcast_ref().is_some_and(is_head_late);
         // A client that keeps its connection open and asks nothing ends the same way, which is no news.
         if timed_out && unanswered.get() {
-            tracing::info!(
+            tracing::warn!(
                 ?peer,
                 ?local,
                 "a connection was closed: no whole head of a request within {HEAD:?}"
@@ -144,7 +144,7 @@ async fn answer(
     match tokio::time::timeout(REQUEST, router.call(request.map(Body::new))).await {
         Ok(answer) => answer,
         Err(_) => {
-            tracing::info!(peer = ?peer.0, path, "a request was not received and answered within {REQUEST:?}");
+            tracing::warn!(peer = ?peer.0, path, "a request was not received and answered within {REQUEST:?}");
             Ok((StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response())
         }
     }

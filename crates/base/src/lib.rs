@@ -1,4 +1,4 @@
-//! What every room needs and no domain knows: drain, readiness, logging, versions.
+//! What every room needs and no domain knows: drain, readiness, logging, versions, HTTP beside the data path.
 
 pub mod drain;
 pub mod http;

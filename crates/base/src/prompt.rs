@@ -112,7 +112,7 @@ impl<S> Prompt<S> {
 
     fn late(&self, what: &'static str) -> io::Error {
         let Ends { peer, local } = self.ends;
-        tracing::info!(?peer, ?local, "a connection was closed: {what}");
+        tracing::warn!(?peer, ?local, "a connection was closed: {what}");
         io::Error::new(io::ErrorKind::TimedOut, what)
     }
 
@@ -120,7 +120,6 @@ impl<S> Prompt<S> {
     fn moved<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
-            self.unanswered.0.store(false, Ordering::Relaxed);
             return written;
         }
         let limit = self.patience.untaken;
@@ -152,8 +151,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prompt<S> {
             return read;
         }
         ready!(beginning.due.as_mut().poll(context));
+        let silent = beginning.heard == 0;
         this.beginning = None;
-        Poll::Ready(Err(this.late("the client did not begin a request in time")))
+        Poll::Ready(Err(if silent {
+            // Clients with a pool of connections open some that they do not need: no news.
+            let Ends { peer, local } = this.ends;
+            tracing::debug!(?peer, ?local, "a connection was closed: nothing was sent on it");
+            io::Error::new(io::ErrorKind::TimedOut, "nothing was sent on it")
+        } else {
+            this.late("the client did not begin a request in time")
+        }))
     }
 }
 
@@ -163,6 +170,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // Only what is written answers: servers flush when there is nothing as well.
+        self.unanswered.0.store(false, Ordering::Relaxed);
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.moved(written, context)
     }
@@ -172,6 +181,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prompt<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.unanswered.0.store(false, Ordering::Relaxed);
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.moved(written, context)
     }

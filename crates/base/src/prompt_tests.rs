@@ -79,3 +79,16 @@ async fn who_takes_slowly_gets_all() {
     drop(server);
     assert_eq!(taking.await.expect("client"), 1024);
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_written_answers() {
+    let (mut client, mut server) = pair();
+    let unanswered = server.unanswered();
+    assert!(!unanswered.get());
+    client.write_all(b"GET /").await.expect("half a head");
+    server.read_exact(&mut [0; 5]).await.expect("half a head");
+    server.flush().await.expect("nothing");
+    assert!(unanswered.get());
+    server.write_all(b"HTTP/1.1 200 OK").await.expect("answer");
+    assert!(!unanswered.get());
+}

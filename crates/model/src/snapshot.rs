@@ -241,6 +241,12 @@ impl Snapshot {
             .collect()
     }
 
+    /// Whether a VirtualService for sidecars, whoever sees it, leads connections to a host that are not HTTP.
+    pub fn routes_connections(&self, host: &Host) -> bool {
+        let rules = self.routes.mesh.get(host.as_str()).into_iter().flat_map(|rules| rules.iter());
+        rules.into_iter().any(|rule| !rule.tcp.is_empty() || !rule.tls.is_empty())
+    }
+
     /// Every host or wildcard that has a VirtualService for sidecars of a namespace, with the one that counts.
     pub fn mesh_route_hosts<'a>(
         &'a self,

@@ -32,3 +32,7 @@ pub mod worker;
 pub use compile::bootstrap::read as read_bootstrap;
 pub use proxy::{Proxy, ProxyConfig, ProxyHandle, StartError};
 pub use tls::{SecretSource, WorkloadSecrets};
+
+#[cfg(test)]
+#[path = "instructions_tests.rs"]
+mod instructions;

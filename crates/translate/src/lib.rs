@@ -21,6 +21,7 @@ pub mod name;
 mod name_table;
 mod proxy;
 mod rbac;
+mod reach;
 mod route;
 mod secret;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use prost::Message;
 pub use affects::{Affected, affected, host_of};
 pub use context::Context;
 pub use proxy::{Interception, Proxy, ProxyError, ProxyKind};
+pub use reach::Reach;
 pub use view::ViewKey;
 
 /// The type of name tables.

@@ -21,7 +21,7 @@ where
 {
     let collected =
         tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await.map_err(|_| {
-            tracing::info!("a request's body did not arrive within {BODY_TIMEOUT:?}");
+            tracing::warn!("a request's body did not arrive within {BODY_TIMEOUT:?}");
             ApiError {
                 code: 408,
                 reason: "Timeout",

@@ -52,54 +52,50 @@ impl Proxies {
 
     /// Tells proxies what a change since `before` means for them; those for which nothing differs hear
     /// nothing.
-    pub(crate) async fn push(&self, before: &Snapshot, snapshot: &Arc<Snapshot>, touched: &Touched) {
+    pub(crate) async fn push(&self, before: &Arc<Snapshot>, snapshot: &Arc<Snapshot>, touched: &Touched) {
         let this = self.clone();
-        let (snapshot, touched) = (snapshot.clone(), touched.clone());
-        // Whether proxies are grouped by labels or node follows from the mesh.
-        let grouped_by = |mesh: &Snapshot| (mesh.depends_on_client_labels(), mesh.depends_on_client_node());
-        let regrouped = grouped_by(before) != grouped_by(&snapshot);
+        let (before, snapshot, touched) = (before.clone(), snapshot.clone(), touched.clone());
         // Translating is work for a processor, and may take a while in a large mesh.
-        let pushed = tokio::task::spawn_blocking(move || this.push_now(&snapshot, &touched, regrouped)).await;
+        let pushed = tokio::task::spawn_blocking(move || this.push_now(&before, &snapshot, &touched)).await;
         if let Err(error) = pushed {
             tracing::error!("a push failed, proxies keep what they have until the next: {error}");
         }
     }
 
-    fn push_now(&self, snapshot: &Arc<Snapshot>, touched: &Touched, regrouped: bool) {
+    fn push_now(&self, before: &Snapshot, snapshot: &Arc<Snapshot>, touched: &Touched) {
         let generation = snapshot.revision();
         let connections = self.0.hub.connections();
+        // Whether proxies are grouped by labels or node follows from the mesh.
+        let grouped_by = |mesh: &Snapshot| (mesh.depends_on_client_labels(), mesh.depends_on_client_node());
+        let regrouped = grouped_by(before) != grouped_by(snapshot);
         // A view is translated for one of those that stay with it.
         let (moving, staying): (Vec<_>, Vec<_>) = connections.iter().partition(|connection| {
             let session = connection.session();
             (regrouped || session.may_see_otherwise(touched))
                 && session.sees_otherwise(&self.0.views, snapshot)
         });
-        let mut by_view: HashMap<*const View<Translation>, Vec<&Arc<Connection<ProxySession>>>> =
-            HashMap::new();
-        for connection in staying {
+        for connection in &staying {
             let session = connection.session();
-            for view in session.sight.load().views() {
-                let others = by_view.entry(Arc::as_ptr(view)).or_default();
-                if others.is_empty() {
-                    view.represent(&session.subject);
-                }
-                others.push(connection);
-            }
+            session.sight.load().views().into_iter().for_each(|view| view.represent(&session.subject));
         }
         // Views first move on, so that whoever moves to another finds it current.
-        let differing = self.0.views.advance(snapshot, touched);
+        let differing = self.0.views.advance(before, snapshot, touched);
         for connection in moving {
             connection.session().look(&self.0.views, snapshot);
             connection.notify(&Arc::new(Changes { generation, types: everything() }));
         }
-        for (view, differences) in differing {
-            let Some(connections) = by_view.get(&Arc::as_ptr(&view)) else { continue };
-            let types = differences
-                .into_iter()
-                .map(|(type_url, names)| (type_url, TouchedNames::Names(names)))
-                .collect();
-            let changes = Arc::new(Changes { generation, types });
-            connections.iter().for_each(|connection| connection.notify(&changes));
+        let changes: HashMap<*const View<Translation>, Arc<Changes>> = differing
+            .into_iter()
+            .map(|(view, differences)| {
+                let names = differences.into_iter();
+                let types = names.map(|(type_url, names)| (type_url, TouchedNames::Names(names))).collect();
+                (Arc::as_ptr(&view), Arc::new(Changes { generation, types }))
+            })
+            .collect();
+        for connection in staying {
+            let sight = connection.session().sight.load();
+            let of_its = sight.views().into_iter().filter_map(|view| changes.get(&Arc::as_ptr(view)));
+            of_its.for_each(|changes| connection.notify(changes));
         }
     }
 }

@@ -4,7 +4,7 @@
 use envoy_types::pb::envoy::config::core::v3::Node;
 use mizzen_model::{Host, Snapshot, Touched};
 pub(crate) use mizzen_translate::Affected;
-use mizzen_translate::{Context, Proxy, ProxyError, ViewKey};
+use mizzen_translate::{Context, Proxy, ProxyError, Reach, ViewKey};
 use mizzen_xds::server::Selection;
 use mizzen_xds::{Resource, TypeUrl};
 use std::collections::BTreeSet;
@@ -66,6 +66,15 @@ pub(crate) trait Translate: Send + Sync + 'static {
         type_url: TypeUrl,
         hosts: &BTreeSet<Host>,
     ) -> Vec<Resource>;
+
+    /// Whose own resources a change can concern.
+    type Reach: Sync;
+
+    /// Finds that out, once for all views.
+    fn reach(&self, before: &Snapshot, snapshot: &Snapshot, touched: &Touched) -> Self::Reach;
+
+    /// Whether the resources of the workload's part of `subject` are among them.
+    fn is_reached(&self, reach: &Self::Reach, subject: &Self::Subject) -> bool;
 
     /// What a change since `before` can affect. May say too much, never too little.
     fn affected(
@@ -146,6 +155,16 @@ impl Translate for Translation {
             Part::Workload if type_url == TypeUrl::CLUSTER => mizzen_translate::clusters_of_no_host(context),
             Part::Workload => Vec::new(),
         }
+    }
+
+    type Reach = Reach;
+
+    fn reach(&self, before: &Snapshot, snapshot: &Snapshot, touched: &Touched) -> Reach {
+        Reach::of(touched, before, snapshot)
+    }
+
+    fn is_reached(&self, reach: &Reach, proxy: &Proxy) -> bool {
+        reach.includes(proxy)
     }
 
     fn affected(

@@ -75,10 +75,13 @@ impl<T: Translate> View<T> {
     }
 
     /// Moves on to a newer snapshot and says what differs in it.
-    fn advance(&self, translator: &T, snapshot: &Arc<Snapshot>, touched: &Touched) -> Differences {
+    fn advance(&self, translator: &T, snapshot: &Arc<Snapshot>, touched: &Touched, reach: &T::Reach) -> Differences {
         let mut state = self.state.lock();
         let State { snapshot: current, subject, types } = &mut *state;
         let before = std::mem::replace(current, snapshot.clone());
+        if self.part == Part::Workload && !translator.is_reached(reach, subject) {
+            return Differences::new();
+        }
         let context = translator.context(snapshot, subject);
         let mut differences = Vec::new();
         for (type_url, known) in types.iter_mut() {
@@ -164,11 +167,14 @@ pub(crate) struct Views<T: Translate> {
     pub(crate) translator: T,
     views: Mutex<HashMap<Arc<str>, Weak<View<T>>>>,
     bodies: Arc<Bodies>,
+    /// Threads that translate at once. Asked once: it takes reading several files.
+    workers: usize,
 }
 
 impl<T: Translate> Views<T> {
     pub(crate) fn new(translator: T) -> Self {
-        Self { translator, views: Mutex::default(), bodies: Arc::default() }
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { translator, views: Mutex::default(), bodies: Arc::default(), workers }
     }
 
     /// The view of proxies that have this in common, starting from `snapshot` if it is new.
@@ -195,16 +201,17 @@ impl<T: Translate> Views<T> {
     /// Moves every view on to a newer snapshot; gives those in which something differs.
     pub(crate) fn advance(
         &self,
+        before: &Snapshot,
         snapshot: &Arc<Snapshot>,
         touched: &Touched,
     ) -> Vec<(Arc<View<T>>, Differences)> {
         let views: Vec<_> = self.views.lock().values().filter_map(Weak::upgrade).collect();
-        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let share = views.len().div_ceil(workers).max(1);
+        let reach = self.translator.reach(before, snapshot, touched);
+        let share = views.len().div_ceil(self.workers).max(1);
         let differing = |views: &[Arc<View<T>>]| -> Vec<_> {
             views
                 .iter()
-                .map(|view| (view.clone(), view.advance(&self.translator, snapshot, touched)))
+                .map(|view| (view.clone(), view.advance(&self.translator, snapshot, touched, &reach)))
                 .filter(|(_, differences)| !differences.is_empty())
                 .collect()
         };

@@ -54,6 +54,14 @@ impl Translate for Fake {
         found
     }
 
+    type Reach = ();
+
+    fn reach(&self, _: &Snapshot, _: &Snapshot, _: &Touched) {}
+
+    fn is_reached(&self, (): &(), (): &()) -> bool {
+        true
+    }
+
     fn affected(&self, _: &Snapshot, (): &(), _: &Touched, _: TypeUrl) -> Affected {
         self.affected.lock().clone().unwrap_or(Affected::Nothing)
     }
@@ -84,7 +92,7 @@ fn set(views: &Views<Fake>, name: &str, body: Option<&str>) {
 /// The names that differ after a change that affects `affected`.
 fn differences(views: &Views<Fake>, affected: Affected) -> Vec<Vec<String>> {
     *views.translator.affected.lock() = Some(affected);
-    let differing = views.advance(&snapshot(), &Touched::default());
+    let differing = views.advance(&snapshot(), &snapshot(), &Touched::default());
     let names = |names: &Arc<[Arc<str>]>| names.iter().map(|name| name.to_string()).collect();
     differing.iter().flat_map(|(_, types)| types.iter().map(|(_, changed)| names(changed))).collect()
 }

@@ -55,9 +55,9 @@ pub(crate) fn tls(
                     Ok(Err(error)) if error.kind() != io::ErrorKind::InvalidData => {
                         tracing::debug!(?peer, ?local, "TLS handshake failed: {error}");
                     }
-                    Ok(Err(error)) => tracing::info!(?peer, ?local, "TLS handshake failed: {error}"),
+                    Ok(Err(error)) => tracing::warn!(?peer, ?local, "TLS handshake failed: {error}"),
                     Err(_) => {
-                        tracing::info!(?peer, ?local, "TLS handshake took longer than {HANDSHAKE:?}");
+                        tracing::warn!(?peer, ?local, "TLS handshake took longer than {HANDSHAKE:?}");
                     }
                 }
             });

@@ -187,6 +187,9 @@ impl Drop for Exchange {
         if let Some(source) = &self.source {
             self.record.received = source.received.get();
             self.record.messages.0 = source.messages.get();
+            if source.ended.get().is_none() {
+                self.record.connection.bodies_read.set(false);
+            }
             self.record.request_read = source.ended.get().map(|ended| ended - self.record.started);
         }
         if !self.complete && self.record.flags.is_empty() {

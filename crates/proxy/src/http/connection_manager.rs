@@ -2,6 +2,7 @@
 
 use super::filter::Filters;
 use super::normalize::PathRules;
+use super::observed::Observations;
 use super::routes::RouteTable;
 use crate::connection::Downstream;
 use crate::telemetry::counters::{ManagerCounts, Sharded};
@@ -12,7 +13,7 @@ use http::{HeaderName, HeaderValue};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Which HTTP a connection speaks.
@@ -258,9 +259,10 @@ pub struct Connection {
     /// Set once the connection should end after the requests it has, and told then.
     closing: Cell<bool>,
     close: tokio::sync::Notify,
-    /// When the head of the next request began to arrive, in milliseconds of the connection's life;
-    /// 0 is not yet.
-    pub(super) head: Arc<AtomicU64>,
+    /// What is seen of its bytes.
+    pub(super) seen: Arc<Observations>,
+    /// Whether all bodies of its requests were read to their end, so that what comes next is the head of another.
+    pub(super) bodies_read: Cell<bool>,
 }
 
 impl Connection {
@@ -283,7 +285,8 @@ impl Connection {
             given_up: Cell::default(),
             closing: Cell::default(),
             close: tokio::sync::Notify::new(),
-            head: Arc::default(),
+            seen: Arc::default(),
+            bodies_read: Cell::new(true),
             downstream,
             manager,
         })
@@ -291,7 +294,7 @@ impl Connection {
 
     /// A request has arrived.
     pub(super) fn request_began(&self) {
-        self.head.store(0, Ordering::Relaxed);
+        self.seen.head.store(0, Ordering::Relaxed);
         self.active.set(self.active.get() + 1);
         self.requests.set(self.requests.get().saturating_add(1));
         if self.manager.max_requests_per_connection.is_some_and(|limit| self.requests.get() >= limit) {
@@ -302,7 +305,7 @@ impl Connection {
 
     /// A request has ended.
     pub(crate) fn request_ended(&self) {
-        self.head.store(0, Ordering::Relaxed);
+        self.seen.head.store(0, Ordering::Relaxed);
         self.active.set(self.active.get().saturating_sub(1));
         self.idle_since.set(Instant::now());
     }
@@ -316,6 +319,17 @@ impl Connection {
     /// The client has taken the piece of a response that was ready for it.
     pub(super) fn taken(&self) {
         self.offered.set(self.offered.get().saturating_sub(1));
+    }
+
+    /// Since when an HTTP/1 connection has nothing to do and holds nothing that a new one would not have: no request,
+    /// no part of one, no byte to be sent.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let seen = &self.seen;
+        let quiet = self.active.get() == 0
+            && self.bodies_read.get()
+            && seen.head.load(Ordering::Relaxed) == 0
+            && !seen.unsent.load(Ordering::Relaxed);
+        quiet.then(|| self.idle_since.get())
     }
 
     /// Since when the client takes nothing of what is ready for it.

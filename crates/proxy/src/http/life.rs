@@ -4,6 +4,10 @@ use super::connection_manager::Connection;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// How long a connection is quiet before it rests. To begin again costs a few allocations, and to look whether it could
+/// rest a timer; both are nothing a few times a minute.
+const REST: Duration = Duration::from_secs(3);
+
 /// How a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -11,6 +15,8 @@ pub(super) enum End {
     Gracefully,
     /// Now.
     AtOnce,
+    /// Not at all: it has been quiet for a while, and whoever serves it may give its memory back meanwhile.
+    Rest,
     /// Now, because the head of a request did not come to its end.
     HeadLate,
     /// Now, because the client does not take what it asked for.
@@ -21,6 +27,8 @@ pub(super) enum End {
 /// request's head that does not come to its end, a response that the client does not take.
 pub(super) struct Life<'a> {
     connection: &'a Connection,
+    /// Whether to say when the connection could rest.
+    pub(super) rests: bool,
     drain: mizzen_base::drain::DrainWatcher,
     told: bool,
     opened: Instant,
@@ -29,7 +37,7 @@ pub(super) struct Life<'a> {
 impl<'a> Life<'a> {
     pub(super) fn new(connection: &'a Connection) -> Self {
         let drain = connection.downstream.drain.clone();
-        Self { connection, drain, told: false, opened: Instant::now() }
+        Self { connection, rests: false, drain, told: false, opened: Instant::now() }
     }
 
     pub(super) async fn over(&mut self) -> End {
@@ -86,13 +94,19 @@ impl<'a> Life<'a> {
             let end = if self.told { End::AtOnce } else { End::Gracefully };
             consider(idle_since + limit, end);
         }
-        let began = self.connection.head.load(Ordering::Relaxed);
+        let began = self.connection.seen.head.load(Ordering::Relaxed);
         let limit = timeouts.head();
         if busy || began == 0 {
             // A head could begin to arrive just now, so this is when to look again.
             consider(Instant::now() + limit, End::Gracefully);
         } else {
             consider(self.opened + Duration::from_millis(began) + limit, End::HeadLate);
+        }
+        if self.rests && !self.told {
+            match self.connection.quiet_since() {
+                Some(since) => consider(since + REST, End::Rest),
+                None => consider(Instant::now() + REST, End::Gracefully),
+            }
         }
         if let Some(limit) = timeouts.untaken() {
             match self.connection.untaken_since() {

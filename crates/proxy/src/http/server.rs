@@ -53,7 +53,7 @@ pub async fn serve(stream: Stream, downstream: Rc<Downstream>, manager: Arc<Http
     let _closed = scope(|| counts.of(worker).downstream_cx_active.decrement());
     let opened = Instant::now();
     let connection = Connection::new(downstream, manager);
-    let mut stream = Observed::new(stream, Arc::clone(&connection.head));
+    let mut stream = Observed::new(stream, Arc::clone(&connection.seen));
     let codec = match codec(&connection, &mut stream).await {
         Ok(codec) => codec,
         Err(ended) => return connection.ended(Codec::Auto, &ended, opened.elapsed()),
@@ -62,7 +62,7 @@ pub async fn serve(stream: Stream, downstream: Rc<Downstream>, manager: Arc<Http
         Codec::Http2 => {
             counts.of(worker).downstream_cx_http2_total.increment();
             stream.speaks_http2();
-            serve_http2(stream, &connection).await
+            Box::pin(serve_http2(stream, &connection)).await
         }
         Codec::Auto | Codec::Http1 => {
             counts.of(worker).downstream_cx_http1_total.increment();
@@ -183,7 +183,36 @@ async fn codec(connection: &Connection, stream: &mut Observed) -> Result<Codec, 
     Ok(codec)
 }
 
-async fn serve_http1(stream: Observed, connection: &Rc<Connection>) -> Result<(), Ended> {
+/// Serves HTTP/1, and holds no memory for it while nothing is asked: hyper's buffers are most of what an idle
+/// connection would cost.
+async fn serve_http1(mut stream: Observed, connection: &Rc<Connection>) -> Result<(), Ended> {
+    let mut life = Life::new(connection);
+    loop {
+        life.rests = true;
+        // Boxed, so that it goes while the connection rests.
+        match Box::pin(serve_busy(stream, connection, &mut life)).await? {
+            Some(resting) => stream = resting,
+            None => return Ok(()),
+        }
+        life.rests = false;
+        tokio::select! {
+            biased;
+            readable = stream.readable() => readable?,
+            _ = life.over() => {
+                // Over TLS the client is told that it is the end.
+                let _ = Box::pin(timeout(FAREWELL, stream.shutdown())).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Serves HTTP/1 until the connection ends, or rests.
+async fn serve_busy(
+    stream: Observed,
+    connection: &Rc<Connection>,
+    life: &mut Life<'_>,
+) -> Result<Option<Observed>, Ended> {
     let manager = &connection.manager;
     let mut builder = http1::Builder::new();
     builder
@@ -199,26 +228,32 @@ async fn serve_http1(stream: Observed, connection: &Rc<Connection>) -> Result<()
     let handler = Rc::clone(connection);
     let service = service_fn(move |request| answer(Rc::clone(&handler), request));
     let mut served = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut life = Life::new(connection);
-    loop {
+    let end = loop {
         tokio::select! {
             biased;
-            ended = &mut served => return Ok(ended?),
+            ended = &mut served => return Ok(ended.map(|()| None)?),
             end = life.over() => match end {
                 End::Gracefully => Pin::new(&mut served).graceful_shutdown(),
-                End::AtOnce => return Ok(()),
+                End::AtOnce => return Ok(None),
                 End::Untaken => {
                     connection.give_up();
                     return Err(Ended::Untaken);
                 }
-                End::HeadLate => break,
+                End::HeadLate | End::Rest => break end,
             }
         }
+    };
+    let Some(parts) = served.into_parts() else { return Ok(None) };
+    let mut stream = parts.io.into_inner();
+    if end == End::Rest {
+        // An empty rest would hold the buffer it is of.
+        if !parts.read_buf.is_empty() {
+            stream.unread(parts.read_buf);
+        }
+        return Ok(Some(stream));
     }
-    if let Some(parts) = served.into_parts() {
-        // Boxed, so that other connections do not carry its memory.
-        Box::pin(tell_late(parts.io.into_inner())).await;
-    }
+    // Boxed, so that other connections do not carry its memory.
+    Box::pin(tell_late(stream)).await;
     Err(Ended::HeadLate)
 }
 
@@ -260,6 +295,8 @@ async fn serve_http2(stream: Observed, connection: &Rc<Connection>) -> Result<()
             end = life.over() => match end {
                 End::Gracefully => served.as_mut().graceful_shutdown(),
                 End::AtOnce => return Ok(()),
+                // Its requests are streams that only it knows.
+                End::Rest => {}
                 End::HeadLate => return Err(Ended::HeadLate),
                 End::Untaken => {
                     connection.give_up();

@@ -22,7 +22,8 @@ fn requests_and_connections_stay_small() {
         ("its way upstream", of_two(run), 2816),
         ("its record", size_of::<RequestRecord>(), 1280),
         ("its response's body", size_of::<body::ResponseBody>(), 128),
-        ("an HTTP connection", of_three(server::serve), 3 * 1024),
+        ("an HTTP connection", of_three(server::serve), 1536),
+        ("a TCP connection", of_three(crate::tcp::serve), 6 * 1024),
     ] {
         assert!(size <= bound, "{what} takes {size} bytes, more than {bound}");
     }

@@ -98,7 +98,8 @@ async fn serve(stream: Stream, downstream: Rc<Downstream>) {
                 tracing::debug!(peer = %downstream.peer, reason, "a network filter denied the connection")
             }
         },
-        Network::Tcp(proxy) => tcp::serve(stream, downstream, Arc::clone(proxy)).await,
+        // Boxed, so that an HTTP connection at rest, which is small, does not carry room for it.
+        Network::Tcp(proxy) => Box::pin(tcp::serve(stream, downstream, Arc::clone(proxy))).await,
         Network::Closed => {}
     }
 }
@@ -296,12 +297,13 @@ async fn terminate(
                 AcceptError::Handshake(_) | AcceptError::NoServerName => &listener.statistics.handshake_error,
             };
             counter.add(1);
-            // A client that just goes away says nothing: load balancers ask for life that way.
+            // As visible as lines of the access log, which only requests have. A client that just goes away is not:
+            // load balancers ask for life that way.
             let name = &chain.name;
             if error.is_departure() {
                 tracing::debug!(listener = %listener.name, chain = %name, %peer, %error, "TLS was not accepted");
             } else {
-                tracing::info!(listener = %listener.name, chain = %name, %peer, %error, "TLS was not accepted");
+                tracing::warn!(listener = %listener.name, chain = %name, %peer, %error, "TLS was not accepted");
             }
             None
         }
@@ -317,7 +319,7 @@ fn inspection_failed(listener: &Listener, peer: SocketAddr, error: &InspectError
     if matches!(error, InspectError::Closed | InspectError::Io(_)) {
         tracing::debug!(listener = %listener.name, %peer, %error, "closed before a filter chain was chosen");
     } else {
-        tracing::info!(listener = %listener.name, %peer, %error, "closed before a filter chain was chosen");
+        tracing::warn!(listener = %listener.name, %peer, %error, "closed before a filter chain was chosen");
     }
 }
 

@@ -163,6 +163,31 @@ async fn half_a_head_is_told_and_logged() {
 }
 
 #[tokio::test]
+async fn half_a_head_behind_a_request_is_told_as_well() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let application = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+        // Open until the proxy has done with it.
+        stream.read_to_end(&mut head).await
+    });
+    let short = Short::start(application);
+    let mut client = short.connect().await;
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.1\r\nx: ")
+        .await
+        .expect("one and a half");
+    let answer = told(&mut client).await;
+    assert!(answer.contains("\r\n\r\nokHTTP/1.1 408 "), "{answer}");
+    assert_eq!(short.lines(), ["HTTP/1.1 200 - via_upstream", "HTTP/1.1 408 - request_header_timeout"]);
+}
+
+#[tokio::test]
 async fn half_a_preface_ends_and_is_logged() {
     let (application, _) = gusher().await;
     let short = Short::start(application);
@@ -263,7 +288,7 @@ async fn half_a_hello_ends_and_is_logged() {
             client.write_all(beginning).await.expect("half a hello");
             assert_eq!(told(&mut client).await, "");
             let peer = format!("peer={}", client.local_addr().expect("address"));
-            logged.line(&["INFO", what, &peer, "within 200ms"]).await;
+            logged.line(&["WARN", what, &peer, "within 200ms"]).await;
         }
     }
 }

@@ -14,6 +14,9 @@ mod codec;
 mod connection;
 mod conversation;
 mod held;
+#[cfg(test)]
+#[path = "instructions_tests.rs"]
+mod instructions;
 mod service;
 mod source;
 mod subscription;
