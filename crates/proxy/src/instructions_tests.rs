@@ -15,8 +15,8 @@ use crate::telemetry::series::{Measured, Protocol, Reporter, Security, Series, S
 use crate::telemetry::{ResponseFlags, Telemetry};
 use crate::worker::{Current, Worker};
 use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use mizzen_xds::descriptors::Descriptors;
 use serde_json::{Value, json};
 use std::cell::OnceCell;
 use std::hint::black_box;
@@ -34,8 +34,8 @@ const LINE: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:
 \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% \
 %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n";
 
-fn message<M: prost::Message + prost::Name + Default + Send>(value: &Value) -> M {
-    Descriptors::with(|descriptors| descriptors.read(value)).flatten().expect("message")
+fn message<M: prost::Message + prost::Name + Default>(value: &Value) -> M {
+    mizzen_xds::json::read(value).expect("message")
 }
 
 /// Fifty services, each with a route for a header, one for a path and one for the rest.
@@ -108,7 +108,8 @@ fn instructions_of_a_request_do_not_grow() {
         secrets: Arc::default(),
         control: runtime.handle().clone(),
     };
-    let table = route::compile(&message(&routes()), None, &context).expect("routes");
+    let routes = mizzen_xds::json::encode::<RouteConfiguration, _>(&routes()).expect("routes");
+    let table = route::compile(&routes, None, &[], &context).expect("routes");
     let rbac = policies().map(|policy| {
         let message = message(&policy);
         Rbac::compile_http(&message).expect("policy")

@@ -75,7 +75,13 @@ impl<T: Translate> View<T> {
     }
 
     /// Moves on to a newer snapshot and says what differs in it.
-    fn advance(&self, translator: &T, snapshot: &Arc<Snapshot>, touched: &Touched, reach: &T::Reach) -> Differences {
+    fn advance(
+        &self,
+        translator: &T,
+        snapshot: &Arc<Snapshot>,
+        touched: &Touched,
+        reach: &T::Reach,
+    ) -> Differences {
         let mut state = self.state.lock();
         let State { snapshot: current, subject, types } = &mut *state;
         let before = std::mem::replace(current, snapshot.clone());

@@ -154,7 +154,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         let Self { schema, field, encoded } = self;
         if !field.repeated {
             Single { schema, field, encoded }.deserialize(json)?;
-        } else if let Some(entry) = schema.entry(field).map_err(D::Error::custom)? {
+        } else if let Some(entry) = schema.entry_of(field).map_err(D::Error::custom)? {
             json.deserialize_map(Entries { schema, field, entry: &entry, encoded })?;
         } else {
             json.deserialize_seq(List { schema, field, encoded })?;
@@ -228,12 +228,12 @@ impl<'de> DeserializeSeed<'de> for Single<'_> {
         let Self { schema, field, encoded } = self;
         match field.kind {
             Type::Message => {
-                let message = schema.message(&field.type_name).map_err(D::Error::custom)?;
+                let message = schema.message_of(field).map_err(D::Error::custom)?;
                 nested(encoded, field.number, |encoded| known::message(schema, &message, encoded, json))
             }
             Type::Enum => {
-                let values = schema.values(&field.type_name).map_err(D::Error::custom)?;
-                let number = json.deserialize_any(known::Choice { field, values: &values })?;
+                let values = schema.values_of(field).map_err(D::Error::custom)?;
+                let number = json.deserialize_any(known::Choice { field, values })?;
                 encode_key(field.number, WireType::Varint, encoded);
                 encode_varint(i64::from(number).cast_unsigned(), encoded);
                 Ok(())

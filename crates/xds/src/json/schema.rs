@@ -6,15 +6,14 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto};
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{OnceCell, RefCell};
+use std::rc::{Rc, Weak};
 
 /// Message and enum types by name.
 pub struct Schema {
     messages: AHashMap<String, &'static [u8]>,
     enums: AHashMap<String, &'static [u8]>,
     met: RefCell<AHashMap<String, Rc<Message>>>,
-    met_enums: RefCell<AHashMap<String, Rc<Values>>>,
 }
 
 /// A message type.
@@ -22,6 +21,8 @@ pub struct Schema {
 pub struct Message {
     /// With its package.
     pub name: String,
+    /// Whether it is what the entries of a map are.
+    is_entry: bool,
     fields: Vec<Field>,
     by_name: AHashMap<String, usize>,
 }
@@ -40,6 +41,9 @@ pub struct Field {
     pub kind: Type,
     /// Of messages and enums.
     pub type_name: String,
+    /// Of messages, once met. They may contain themselves, so the schema alone owns them.
+    message: OnceCell<Weak<Message>>,
+    values: OnceCell<Values>,
     /// Whether it is a list or a map.
     pub repeated: bool,
     /// Which of the message's choices it belongs to.
@@ -62,12 +66,7 @@ impl Message {
 impl Schema {
     /// The types in encoded `FileDescriptorSet`s.
     pub fn of(sets: &[&'static [u8]]) -> Result<Self, prost::DecodeError> {
-        let mut schema = Self {
-            messages: AHashMap::new(),
-            enums: AHashMap::new(),
-            met: RefCell::default(),
-            met_enums: RefCell::default(),
-        };
+        let mut schema = Self { messages: AHashMap::new(), enums: AHashMap::new(), met: RefCell::default() };
         for set in sets {
             for file in values(set, 1)? {
                 let package = text(file, 2)?;
@@ -102,7 +101,9 @@ impl Schema {
         }
         let encoded = self.messages.get(name).ok_or_else(|| unknown(name))?;
         let descriptor = DescriptorProto::decode(*encoded).map_err(|error| error.to_string())?;
-        let mut message = Message { name: name.to_owned(), fields: Vec::new(), by_name: AHashMap::new() };
+        let is_entry = descriptor.options.as_ref().is_some_and(|options| options.map_entry());
+        let (name, fields) = (name.to_owned(), Vec::with_capacity(descriptor.field.len()));
+        let mut message = Message { name, is_entry, fields, by_name: AHashMap::new() };
         for field in descriptor.field {
             let place = message.fields.len();
             message.by_name.insert(field.json_name().to_owned(), place);
@@ -110,35 +111,45 @@ impl Schema {
             message.fields.push(Field::of(field));
         }
         let message = Rc::new(message);
-        self.met.borrow_mut().insert(name.to_owned(), Rc::clone(&message));
+        self.met.borrow_mut().insert(message.name.clone(), Rc::clone(&message));
         Ok(message)
     }
 
-    /// The values of the enum of this name.
-    pub fn values(&self, name: &str) -> Result<Rc<Values>, String> {
-        let name = name.strip_prefix('.').unwrap_or(name);
-        if let Some(met) = self.met_enums.borrow().get(name) {
-            return Ok(Rc::clone(met));
+    /// The message type of a field.
+    pub fn message_of(&self, field: &Field) -> Result<Rc<Message>, String> {
+        if let Some(met) = field.message.get().and_then(Weak::upgrade) {
+            return Ok(met);
         }
-        let encoded = self.enums.get(name).ok_or_else(|| unknown(name))?;
-        let descriptor = EnumDescriptorProto::decode(*encoded).map_err(|error| error.to_string())?;
-        let values = descriptor.value.into_iter().map(|value| (value.name().to_owned(), value.number()));
-        let values = Rc::new(values.collect::<Values>());
-        self.met_enums.borrow_mut().insert(name.to_owned(), Rc::clone(&values));
-        Ok(values)
+        let message = self.message(&field.type_name)?;
+        field.message.get_or_init(|| Rc::downgrade(&message));
+        Ok(message)
     }
 
     /// What an entry of the map `field` consists of, if it is a map.
-    pub fn entry(&self, field: &Field) -> Result<Option<Rc<Message>>, String> {
-        // Only maps have lists of messages called so, by a rule of the language.
-        if !field.repeated || field.kind != Type::Message || !field.type_name.ends_with("Entry") {
+    pub fn entry_of(&self, field: &Field) -> Result<Option<Rc<Message>>, String> {
+        if !field.repeated || field.kind != Type::Message {
             return Ok(None);
         }
-        let name = field.type_name.strip_prefix('.').unwrap_or(&field.type_name);
-        let encoded = self.messages.get(name).ok_or_else(|| unknown(name))?;
-        let descriptor = DescriptorProto::decode(*encoded).map_err(|error| error.to_string())?;
-        let is_map = descriptor.options.is_some_and(|options| options.map_entry());
-        if is_map { self.message(name).map(Some) } else { Ok(None) }
+        Ok(Some(self.message_of(field)?).filter(|message| message.is_entry))
+    }
+
+    /// The values of the enum of a field.
+    pub fn values_of<'f>(&self, field: &'f Field) -> Result<&'f Values, String> {
+        match field.values.get() {
+            Some(values) => Ok(values),
+            None => {
+                let values = self.values(&field.type_name)?;
+                Ok(field.values.get_or_init(|| values))
+            }
+        }
+    }
+
+    fn values(&self, name: &str) -> Result<Values, String> {
+        let name = name.strip_prefix('.').unwrap_or(name);
+        let encoded = self.enums.get(name).ok_or_else(|| unknown(name))?;
+        let descriptor = EnumDescriptorProto::decode(*encoded).map_err(|error| error.to_string())?;
+        let values = descriptor.value.into_iter().map(|value| (value.name().to_owned(), value.number()));
+        Ok(values.collect())
     }
 }
 
@@ -160,6 +171,8 @@ impl Field {
             repeated: descriptor.label() == Label::Repeated,
             choice: descriptor.oneof_index.filter(|_| !optional),
             type_name: descriptor.type_name.unwrap_or_default(),
+            message: OnceCell::new(),
+            values: OnceCell::new(),
             name: descriptor.name.unwrap_or_default(),
         }
     }
