@@ -46,7 +46,11 @@ fn status_of(connection: &Arc<Connection<ProxySession>>) -> Value {
         fields.insert(format!("{name}_sent"), json!(sent));
         fields.insert(format!("{name}_acked"), json!(acknowledged));
     }
-    let types: Vec<_> = status.types.iter().map(type_status).collect();
+    // Virtual hosts are a part of routes to whoever looks: Istio's tools know no type of that name.
+    let shown = status.types.iter().filter(|of_type| of_type.type_url != TypeUrl::VIRTUAL_HOST);
+    let types: Vec<_> = shown
+        .map(|of_type| type_status(of_type, decisive(&status.types, of_type.type_url).unwrap_or(of_type)))
+        .collect();
     fields.insert("types".to_owned(), Value::Array(types));
     fields.insert("connected".to_owned(), json!(time(status.connected)));
     fields.insert("live_generation".to_owned(), json!(status.live_generation));
@@ -62,15 +66,16 @@ fn decisive(types: &[TypeStatus], type_url: TypeUrl) -> Option<&TypeStatus> {
     hosts.or_else(|| of(type_url))
 }
 
-fn type_status(status: &TypeStatus) -> Value {
-    let updated = status.last_acknowledged.or(status.last_sent).map(time);
+/// `decisive` is what its state follows from.
+fn type_status(status: &TypeStatus, decisive: &TypeStatus) -> Value {
+    let updated = decisive.last_acknowledged.or(decisive.last_sent).map(time);
     json!({
         "type": short_name(status.type_url).to_uppercase(),
         "type_url": status.type_url.as_str(),
-        "status": state_of(status),
+        "status": state_of(decisive),
         "resources": status.resources,
         "last_updated": updated,
-        "error": status.error
+        "error": decisive.error
     })
 }
 
@@ -149,3 +154,7 @@ pub(super) async fn config_dump(
 fn time(time: SystemTime) -> String {
     Timestamp::try_from(time).map(|time| time.to_string()).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "sync_tests.rs"]
+mod tests;
