@@ -14,6 +14,13 @@ const WILDCARD: &str = "*";
 /// More dirty names than this are not worth remembering one by one.
 const DIRTY_NAMES_LIMIT: usize = 4096;
 
+/// Bytes of resources in one delta response, unless a single resource has more. A response is held encoded until
+/// the client has read it: thousands of clients that connect at once must not each have all of it in memory.
+const RESPONSE_BYTES: usize = 64 << 10;
+
+/// Names that are looked at for one delta response; most have more than a quarter of a kilobyte.
+const RESPONSE_NAMES: usize = 256;
+
 /// Names whose present state the client may not have.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Dirt {
@@ -36,6 +43,17 @@ impl Dirt {
                 *self = Self::None;
             }
         }
+    }
+
+    /// Takes it, or of many names the first.
+    fn take_part(&mut self) -> Self {
+        let rest = match self {
+            Self::Names(names) => {
+                names.iter().nth(RESPONSE_NAMES).cloned().map(|first| names.split_off(&first))
+            }
+            Self::None | Self::Everything => None,
+        };
+        std::mem::replace(self, rest.map_or(Self::None, Self::Names))
     }
 
     pub(super) fn add_everything(&mut self) {
@@ -248,18 +266,20 @@ impl Subscription {
         }
     }
 
-    /// What a delta client is to be sent now; `None` if nothing. With `withhold_removals` it goes
+    /// What a delta client is to be sent now; `None` if nothing. Of much only a part, the rest is due after it. With `withhold_removals` it goes
     /// on holding what has ceased to exist until [`Subscription::release_removals`].
     pub(super) fn take_delta(&mut self, session: &impl Session, withhold_removals: bool) -> Option<Batch> {
-        let dirt = std::mem::take(&mut self.dirt);
+        let dirt = self.dirt.take_part();
         let answer_due = std::mem::take(&mut self.owes_answer);
         let (found, asked) = self.ask(session, dirt);
-        let mut batch = self.changed(found, &asked);
-        // The client waits for what it asked for: it is told that there is nothing.
-        let empty = std::mem::take(&mut self.unanswered)
-            .into_iter()
-            .filter(|collection| !self.held.names().any(|name| collection_of(name) == &**collection));
-        batch.removed.extend(empty);
+        let mut batch = self.changed(found, &asked, RESPONSE_BYTES);
+        if self.dirt == Dirt::None {
+            // The client waits for what it asked for: it is told that there is nothing.
+            let empty = std::mem::take(&mut self.unanswered)
+                .into_iter()
+                .filter(|collection| !self.held.names().any(|name| collection_of(name) == &**collection));
+            batch.removed.extend(empty);
+        }
         if withhold_removals {
             self.withheld.append(&mut batch.removed);
         }
@@ -296,7 +316,7 @@ impl Subscription {
         let answer_due = std::mem::take(&mut self.owes_answer);
         if !self.wildcard {
             let (found, asked) = self.ask(session, dirt);
-            let batch = self.changed(found, &asked);
+            let batch = self.changed(found, &asked, usize::MAX);
             for name in &batch.removed {
                 self.held.set(name, Version::ABSENT);
             }
@@ -341,8 +361,8 @@ impl Subscription {
     }
 
     /// Of `found`, what the client does not have; of `asked`, what it must be told is gone. The
-    /// former counts as held from now on.
-    fn changed(&mut self, found: Vec<Resource>, asked: &[Arc<str>]) -> Batch {
+    /// former counts as held from now on, up to `limit` bytes; what is beyond stays dirty.
+    fn changed(&mut self, found: Vec<Resource>, asked: &[Arc<str>], limit: usize) -> Batch {
         let found_names: ahash::AHashSet<&str> = found.iter().map(|resource| &*resource.name).collect();
         let removed = asked
             .iter()
@@ -355,19 +375,30 @@ impl Subscription {
             .cloned()
             .collect::<BTreeSet<_>>();
         drop(found_names);
-        let resources: Vec<_> = found
+        let mut resources: Vec<_> = found
             .into_iter()
             .filter(|resource| self.held.get(&resource.name) != Some(Version::of(resource.version)))
             .filter(|resource| self.wildcard || self.held.get(&resource.name).is_some())
             .collect();
-        match resources.as_slice() {
-            [only] => self.held.set(&only.name, Version::of(only.version)),
-            many => self
-                .held
-                .extend(many.iter().map(|resource| (resource.name.clone(), Version::of(resource.version)))),
+        let count = count_within(&resources, limit);
+        self.dirt.add(resources.drain(count..).map(|resource| resource.name));
+        let held = resources.iter().map(|resource| (&resource.name, Version::of(resource.version)));
+        match count {
+            ..RESPONSE_NAMES => held.for_each(|(name, version)| self.held.set(name, version)),
+            _ => self.held.extend(held.map(|(name, version)| (name.clone(), version))),
         }
         Batch { resources, removed: removed.into_iter().collect() }
     }
+}
+
+/// How many of these resources go into one response: as many as fit, and one at least.
+fn count_within(resources: &[Resource], limit: usize) -> usize {
+    let mut bytes = 0usize;
+    let fits = |resource: &&Resource| {
+        bytes = bytes.saturating_add(resource.body.len());
+        bytes <= limit
+    };
+    resources.iter().take_while(fits).count().max(resources.len().min(1))
 }
 
 fn to_names(names: Vec<String>) -> BTreeSet<Arc<str>> {

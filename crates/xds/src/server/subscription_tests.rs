@@ -181,3 +181,45 @@ fn a_collection_that_is_known_is_not_sent_again() {
     let batch = subscription.take_delta(&world, false).expect("a change");
     assert_eq!((names(&batch.resources), batch.removed), (vec!["80/b"], vec![named("80/gone")]));
 }
+
+#[test]
+fn of_much_a_client_is_sent_one_part_after_the_other() {
+    let body = "x".repeat(RESPONSE_BYTES / 2);
+    let names: Vec<String> = (0..5).map(|number| format!("80/{number}")).collect();
+    let all: Vec<_> = names.iter().map(|name| (name.as_str(), body.as_str())).collect();
+    let world = World::of(&all);
+    let kinds: [(_, &[&str]); 2] = [(TypeUrl::CLUSTER, &[]), (TypeUrl::VIRTUAL_HOST, &["80", "81"])];
+    for (type_url, subscribe) in kinds {
+        let mut subscription = delta(type_url, subscribe, &[]);
+        let mut sent = Vec::new();
+        let mut removed = Vec::new();
+        while let Some(batch) = subscription.take_delta(&world, false) {
+            assert!(batch.resources.len() <= 2, "{}", batch.resources.len());
+            sent.extend(batch.resources.into_iter().map(|resource| resource.name.to_string()));
+            removed.push(batch.removed);
+        }
+        assert_eq!(sent, names);
+        let of_last = if type_url.is_by_collection() { vec![named("81")] } else { Vec::new() };
+        assert_eq!(removed, [Vec::new(), Vec::new(), of_last], "what is not there is told at the end");
+    }
+    world.set("80/0", Some(&body.repeat(3)));
+    let mut subscription = delta(TypeUrl::CLUSTER, &[], &[]);
+    let batch = subscription.take_delta(&world, false).expect("first");
+    assert_eq!(batch.resources.len(), 1, "what is larger goes alone");
+}
+
+#[test]
+fn many_small_ones_all_arrive() {
+    let names: Vec<String> = (0..3000).map(|number| format!("c{number:04}")).collect();
+    let all: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let world = World::of(&all);
+    let mut subscription = delta(TypeUrl::CLUSTER, &[], &[]);
+    assert_eq!(subscription.take_delta(&world, false).expect("all").resources.len(), 3000);
+    names.iter().for_each(|name| world.set(name, Some("y")));
+    subscription.dirt.add(names.iter().map(|name| named(name)));
+    let mut sent = 0;
+    while let Some(batch) = subscription.take_delta(&world, false) {
+        sent += batch.resources.len();
+    }
+    assert_eq!(sent, 3000);
+}
