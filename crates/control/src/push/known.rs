@@ -1,56 +1,64 @@
 //! The resources of one type in one view, found by name and by the host they are about.
 
+use ahash::AHashMap;
 use mizzen_xds::Resource;
 use std::cmp::{Ordering, Reverse};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// The resources of one type that somebody has asked for. A name that was asked for and does not
 /// exist is kept as such.
+///
+/// Proxies that connect ask for thousands by name, changes for those of a host: each has its own way in.
 #[derive(Default)]
 pub(super) struct Known {
     /// Everything was asked for; without, only the names that are there.
     pub(super) whole: bool,
-    resources: BTreeMap<HostFirst, Option<Resource>>,
+    resources: AHashMap<Arc<str>, Option<Resource>>,
+    by_host: BTreeSet<HostFirst>,
 }
 
 impl Known {
     pub(super) fn get(&self, name: &Arc<str>) -> Option<&Resource> {
-        self.resources.get(&HostFirst(name.clone()))?.as_ref()
+        self.resources.get(name)?.as_ref()
     }
 
     pub(super) fn contains(&self, name: &Arc<str>) -> bool {
-        self.resources.contains_key(&HostFirst(name.clone()))
+        self.resources.contains_key(name)
     }
 
     pub(super) fn set(&mut self, name: Arc<str>, resource: Option<Resource>) {
-        self.resources.insert(HostFirst(name), resource);
+        if self.resources.insert(name.clone(), resource).is_none() {
+            self.by_host.insert(HostFirst(name));
+        }
     }
 
     pub(super) fn remove(&mut self, name: &Arc<str>) {
-        self.resources.remove(&HostFirst(name.clone()));
+        self.resources.remove(name);
+        self.by_host.remove(&HostFirst(name.clone()));
     }
 
     pub(super) fn clear(&mut self) {
         self.resources.clear();
+        self.by_host.clear();
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.resources.keys().map(|key| &key.0)
+        self.by_host.iter().map(|key| &key.0)
     }
 
     pub(super) fn existing(&self) -> impl Iterator<Item = &Resource> {
-        self.resources.values().flatten()
+        self.names().filter_map(|name| self.get(name))
     }
 
     /// The names about one host, in as many steps as there are.
     pub(super) fn names_of_host(&self, host: &str) -> impl Iterator<Item = &Arc<str>> {
         // No name of the same host is smaller.
         let first = HostFirst(Arc::from(format!("/{host}")));
-        self.resources
+        self.by_host
             .range((Bound::Included(first), Bound::Unbounded))
-            .map(|(key, _)| &key.0)
+            .map(|key| &key.0)
             .take_while(move |name| host_of(name) == host)
     }
 

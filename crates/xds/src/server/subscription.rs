@@ -15,8 +15,9 @@ const WILDCARD: &str = "*";
 const DIRTY_NAMES_LIMIT: usize = 4096;
 
 /// Bytes of resources in one delta response, unless a single resource has more. A response is held encoded until
-/// the client has read it: thousands of clients that connect at once must not each have all of it in memory.
-const RESPONSE_BYTES: usize = 64 << 10;
+/// the client has read it, and its buffer kept: thousands of clients that connect at once must not each have all of it
+/// in memory.
+const RESPONSE_BYTES: usize = 16 << 10;
 
 /// Names that are looked at for one delta response; most have more than a quarter of a kilobyte.
 const RESPONSE_NAMES: usize = 256;
