@@ -162,6 +162,8 @@ fn command(program: &Path, folder: &Path, options: &AgentOptions) -> Command {
     let mut command = std::process::Command::new(program);
     command.current_dir(folder).stdin(Stdio::null());
     command.args(["-c", BOOTSTRAP, "--disable-hot-restart", "--log-level", &options.log_level]);
+    // Older proxies read fields that Envoy has put aside; a line for each of them hides everything else.
+    command.arg("--skip-deprecated-logs");
     command.args(["--drain-strategy", "immediate", "--drain-time-s"]);
     command.arg(options.drain_deadline.as_secs().max(1).to_string());
     // Envoy's own ten seconds are long for somebody who waits for a line of the access log.
