@@ -1,10 +1,12 @@
 //! End to end, black box: the binary, kubectl and curl against a mesh on this machine. The cases
 //! run in order against one mesh, as a reader of the README would type them; once as root and once
-//! without privileges, where the machine allows each. Some have meshes of their own.
+//! without privileges, where the machine allows each. Some have meshes of their own,
+//! and so have the cases of `traffic`, which are shown on two data planes.
 //!
 //! A case that needs something the machine lacks says what, and is counted as ignored.
 
 mod support;
+mod traffic;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ mod cases {
     pub mod rotation;
     pub mod routing;
     pub mod service_entry;
+    pub mod stock_envoy;
     pub mod strict;
     pub mod survival;
     pub mod tracing;
@@ -67,6 +70,7 @@ const CASES: [(&str, Case); 35] = [
     ("a_sampled_request_is_one_trace", cases::tracing::one_trace),
     ("dashboards_show_the_traffic", cases::dashboards::show_the_traffic),
     ("dashboards_are_drawn_in_a_browser", cases::dashboards::drawn),
+    ("stock_envoy_is_a_sidecar_like_ours", cases::stock_envoy::is_a_sidecar),
     ("certificates_rotate_under_load", cases::rotation::under_load),
     ("invalid_resources_are_refused_with_their_field", cases::bad_input::refused),
     ("a_resource_that_slipped_in_is_quarantined", cases::quarantine::quarantined),
@@ -76,8 +80,11 @@ const CASES: [(&str, Case); 35] = [
     ("traffic_goes_on_without_the_control_plane", cases::survival::without_control_plane),
 ];
 
-/// Cases that need a program which the others do not.
-const NEEDS: [(&str, &str); 1] = [("dashboards_are_drawn_in_a_browser", "chromium")];
+/// Cases that need a program which the others do not, and what says that it is missing.
+const NEEDS: [(&str, fn() -> Option<String>); 2] = [
+    ("dashboards_are_drawn_in_a_browser", || support::missing_program("chromium")),
+    ("stock_envoy_is_a_sidecar_like_ours", support::missing_envoy),
+];
 
 /// What a case with meshes of its own is given.
 type OwnCase = fn(Rung) -> anyhow::Result<()>;
@@ -107,10 +114,7 @@ fn main() -> ExitCode {
         let mesh = support::Shared::new(rung);
         for (name, case) in CASES {
             let mesh = mesh.clone();
-            let lacks = NEEDS
-                .iter()
-                .find(|(case, _)| *case == name)
-                .and_then(|(_, program)| support::missing_program(program));
+            let lacks = NEEDS.iter().find(|(case, _)| *case == name).and_then(|(_, missing)| missing());
             let trial = named(name, Box::new(move || mesh.with(case)));
             trials.push(if lacks.is_some() { trial.with_ignored_flag(true) } else { trial });
         }
@@ -120,12 +124,14 @@ fn main() -> ExitCode {
         }
         trials.push(named("nothing_is_left_behind", Box::new(move || mesh.finish())));
     }
+    let rung = support::own_rung();
+    trials.extend(traffic::trials(rung, support::missing(rung).is_none()));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// The README, once: it tells of one user, the one who runs the tests.
 fn walkthrough() -> Trial {
-    let rung = if nix::unistd::geteuid().is_root() { Rung::Root } else { Rung::Rootless };
+    let rung = support::own_rung();
     let missing = support::missing(rung).or_else(|| support::missing_program("openssl"));
     if let Some(reason) = &missing {
         println!("skipped, the README: {reason}");

@@ -46,23 +46,40 @@ fn succeeded(command: &Command, output: &Output) -> anyhow::Result<String> {
 }
 
 /// Waits until `ready` gives something; errors inside end the wait at once.
-pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+pub fn wait_for<T>(what: &str, ready: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
+    wait_within(PATIENCE, what, ready)
+}
+
+fn wait_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ready: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
     let start = Instant::now();
     let (_keep, pause) = std::sync::mpsc::channel::<()>();
     loop {
         if let Some(found) = ready()? {
             return Ok(found);
         }
-        ensure!(start.elapsed() < PATIENCE, "gave up waiting for {what}");
+        ensure!(start.elapsed() < patience, "gave up waiting for {what}");
         // A pause between looks, not a wait for something to have happened.
         let _ = pause.recv_timeout(Duration::from_millis(100));
     }
 }
 
 /// The same for conditions whose errors only mean "not yet".
-pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub fn eventually<T>(what: &str, attempt: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    eventually_within(PATIENCE, what, attempt)
+}
+
+/// The same with a bound of its own.
+pub fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let mut last = None;
-    let found = wait_for(what, || match attempt() {
+    let found = wait_within(patience, what, || match attempt() {
         Ok(found) => Ok(Some(found)),
         Err(error) => {
             last = Some(error);

@@ -125,6 +125,11 @@ impl Mesh {
         with_input(self.kubectl_command(&["apply", "-f", "-"]), yaml)
     }
 
+    /// Deletes the objects of YAML text.
+    pub fn delete(&self, yaml: &str) -> anyhow::Result<String> {
+        with_input(self.kubectl_command(&["delete", "--wait=false", "-f", "-"]), yaml)
+    }
+
     /// Applies YAML text that must be refused; kubectl's standard error.
     pub fn apply_fails(&self, yaml: &str) -> anyhow::Result<String> {
         match with_input(self.kubectl_command(&["apply", "-f", "-"]), yaml) {

@@ -1,6 +1,7 @@
 //! Meshes under test, and what the cases share.
 
 mod commands;
+mod envoy;
 pub mod kubectl;
 mod manifests;
 mod mesh;
@@ -9,10 +10,13 @@ mod place;
 use anyhow::bail;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use commands::{PATIENCE, binary, checked, eventually, is_alive, text, wait_for, with_input};
+pub use commands::{
+    PATIENCE, binary, checked, eventually, eventually_within, is_alive, text, wait_for, with_input,
+};
+pub use envoy::{envoy, missing_envoy};
 pub use manifests::{certificate, echo, https_server, tls_secret};
 pub use mesh::Mesh;
-pub use place::{Place, Rung, missing, missing_program};
+pub use place::{Place, Rung, missing, missing_program, own_rung};
 
 /// The mesh of a rung, started by the first case that needs it.
 #[derive(Clone)]
@@ -33,7 +37,7 @@ impl Shared {
     }
 
     /// Runs `case` with the mesh.
-    pub fn with(&self, case: super::Case) -> anyhow::Result<()> {
+    pub fn with(&self, case: impl FnOnce(&Mesh) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let mut state = self.mesh.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Unstarted = *state {
             *state = match Mesh::start(self.rung) {

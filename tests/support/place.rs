@@ -24,6 +24,11 @@ impl Rung {
     }
 }
 
+/// That of whoever runs the tests.
+pub fn own_rung() -> Rung {
+    if nix::unistd::geteuid().is_root() { Rung::Root } else { Rung::Rootless }
+}
+
 /// Says so if a program is not installed.
 pub fn missing_program(program: &str) -> Option<String> {
     let mut command = Command::new(program);

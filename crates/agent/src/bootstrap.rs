@@ -1,16 +1,17 @@
-//! The proxy's bootstrap: its node, and the control plane as the one static cluster. What stock
-//! Envoy would be given, except that certificates come from this process.
+//! The proxy's bootstrap: its node, and the control plane as a static cluster. Stock Envoy is told besides where
+//! its agent answers for certificates, and to mark its connections; the built-in proxy does both by itself.
 
+use crate::envoy::SECRETS_SOCKET;
 use crate::options::AgentOptions;
 use anyhow::Context as _;
 use envoy_types::pb::envoy::config::bootstrap::v3::{
-    Admin, Bootstrap, bootstrap::DynamicResources, bootstrap::StaticResources,
+    Admin, Bootstrap, ClusterManager, bootstrap::DynamicResources, bootstrap::StaticResources,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{Cluster, cluster};
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, AggregatedConfigSource, ApiConfigSource, ApiVersion, ConfigSource, GrpcService, Node,
-    SocketAddress, TransportSocket, address, api_config_source, config_source, grpc_service, socket_address,
-    transport_socket,
+    Address, AggregatedConfigSource, ApiConfigSource, ApiVersion, BindConfig, ConfigSource, GrpcService,
+    Http2ProtocolOptions, Node, Pipe, SocketAddress, SocketOption, TransportSocket, address,
+    api_config_source, config_source, grpc_service, socket_address, socket_option, transport_socket,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint,
@@ -19,6 +20,12 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateValidationContext, CommonTlsContext, SdsSecretConfig, SubjectAltNameMatcher,
     UpstreamTlsContext, common_tls_context, subject_alt_name_matcher,
 };
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::{
+    HttpProtocolOptions,
+    http_protocol_options::{
+        ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+    },
+};
 use envoy_types::pb::envoy::r#type::matcher::v3::{StringMatcher, string_matcher};
 use envoy_types::pb::google::protobuf::{Any, Duration as ProtoDuration, ListValue, Struct, Value, value};
 use prost::Message as _;
@@ -26,17 +33,33 @@ use serde_json::json;
 use std::collections::HashMap;
 
 const XDS_CLUSTER: &str = "xds-grpc";
-const ADMIN_PORT: u32 = 15000;
+/// Istio's name for the agent as an authority for secrets.
+const AGENT_CLUSTER: &str = "sds-grpc";
+pub(crate) const ADMIN_PORT: u16 = 15000;
+const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// How the data plane gets certificates from its agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certificates {
+    /// The built-in proxy: in memory, under whatever source it was told.
+    InProcess,
+    /// Stock Envoy: from the cluster [`AGENT_CLUSTER`].
+    OverSocket,
+}
 
 /// The bootstrap of `options`.
-pub(crate) fn build(options: &AgentOptions) -> anyhow::Result<Bootstrap> {
+pub(crate) fn build(options: &AgentOptions, certificates: Certificates) -> anyhow::Result<Bootstrap> {
+    let stock = certificates == Certificates::OverSocket;
+    let mut clusters = vec![control_plane(&options.discovery_address, certificates)?];
+    clusters.extend(stock.then(agent));
     Ok(Bootstrap {
-        node: Some(node(options)),
-        admin: Some(Admin { address: Some(socket_address("127.0.0.1", ADMIN_PORT)), ..Admin::default() }),
-        static_resources: Some(StaticResources {
-            clusters: vec![control_plane(&options.discovery_address)?],
-            ..StaticResources::default()
+        node: Some(node(options, certificates)),
+        admin: Some(Admin {
+            address: Some(socket_address("127.0.0.1", ADMIN_PORT.into())),
+            ..Admin::default()
         }),
+        cluster_manager: (stock && mizzen_net::socket::may_mark()).then(marked_connections),
+        static_resources: Some(StaticResources { clusters, ..StaticResources::default() }),
         dynamic_resources: Some(DynamicResources {
             lds_config: Some(over_ads()),
             cds_config: Some(over_ads()),
@@ -44,21 +67,57 @@ pub(crate) fn build(options: &AgentOptions) -> anyhow::Result<Bootstrap> {
                 api_type: api_config_source::ApiType::DeltaGrpc.into(),
                 transport_api_version: ApiVersion::V3.into(),
                 set_node_on_first_message_only: true,
-                grpc_services: vec![GrpcService {
-                    target_specifier: Some(grpc_service::TargetSpecifier::EnvoyGrpc(
-                        grpc_service::EnvoyGrpc {
-                            cluster_name: XDS_CLUSTER.to_owned(),
-                            ..grpc_service::EnvoyGrpc::default()
-                        },
-                    )),
-                    ..GrpcService::default()
-                }],
+                grpc_services: vec![grpc_of(XDS_CLUSTER)],
                 ..ApiConfigSource::default()
             }),
             ..DynamicResources::default()
         }),
         ..Bootstrap::default()
     })
+}
+
+fn grpc_of(cluster: &str) -> GrpcService {
+    GrpcService {
+        target_specifier: Some(grpc_service::TargetSpecifier::EnvoyGrpc(grpc_service::EnvoyGrpc {
+            cluster_name: cluster.to_owned(),
+            ..grpc_service::EnvoyGrpc::default()
+        })),
+        ..GrpcService::default()
+    }
+}
+
+fn over_socket() -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        initial_fetch_timeout: Some(ProtoDuration::default()),
+        config_source_specifier: Some(config_source::ConfigSourceSpecifier::ApiConfigSource(
+            ApiConfigSource {
+                api_type: api_config_source::ApiType::Grpc.into(),
+                transport_api_version: ApiVersion::V3.into(),
+                set_node_on_first_message_only: true,
+                grpc_services: vec![grpc_of(AGENT_CLUSTER)],
+                ..ApiConfigSource::default()
+            },
+        )),
+        ..ConfigSource::default()
+    }
+}
+
+/// Where sockets may be marked, interception tells the proxy's connections by their mark; elsewhere it has to tell
+/// them by Envoy's user id. Envoy would fail every connection whose mark it may not set.
+fn marked_connections() -> ClusterManager {
+    let mark = SocketOption {
+        description: "the mesh's own".to_owned(),
+        level: mizzen_net::socket::MARK_OPTION.0,
+        name: mizzen_net::socket::MARK_OPTION.1,
+        value: Some(socket_option::Value::IntValue(mizzen_net::PROXY_MARK.into())),
+        state: socket_option::SocketState::StatePrebind.into(),
+        ..SocketOption::default()
+    };
+    ClusterManager {
+        upstream_bind_config: Some(BindConfig { socket_options: vec![mark], ..BindConfig::default() }),
+        ..ClusterManager::default()
+    }
 }
 
 fn over_ads() -> ConfigSource {
@@ -71,14 +130,13 @@ fn over_ads() -> ConfigSource {
 
 /// Istio's node metadata; `MIZZEN_FEATURES` tells the control plane that Istio's own filters may
 /// be sent, which stock Envoy does not have, and virtual hosts one by one.
-fn node(options: &AgentOptions) -> Node {
+fn node(options: &AgentOptions, certificates: Certificates) -> Node {
     let addresses: Vec<String> = options.addresses.iter().map(ToString::to_string).collect();
     let mut metadata = json!({
         "NAMESPACE": options.namespace,
         "SERVICE_ACCOUNT": options.service_account,
         "ISTIO_VERSION": mizzen_base::version::ISTIO,
         "ISTIO_PROXY_SHA": format!("mizzen-{}", mizzen_base::version::MIZZEN),
-        "MIZZEN_FEATURES": "istio-filters,vhds",
         "INSTANCE_IPS": addresses.join(","),
         "NAME": options.pod,
         "LABELS": options.labels,
@@ -87,6 +145,9 @@ fn node(options: &AgentOptions) -> Node {
         "PILOT_SAN": [host_of(&options.discovery_address)]
     });
     if let Some(fields) = metadata.as_object_mut() {
+        if certificates == Certificates::InProcess {
+            fields.insert("MIZZEN_FEATURES".to_owned(), json!("istio-filters,vhds"));
+        }
         for (name, value) in &options.metadata {
             fields.entry(name.clone()).or_insert_with(|| json!(value));
         }
@@ -141,37 +202,62 @@ fn host_of(authority: &str) -> &str {
 
 /// The control plane: found by name, spoken to over mTLS with this workload's own certificate,
 /// so that no token has to be kept in the configuration.
-fn control_plane(authority: &str) -> anyhow::Result<Cluster> {
+fn control_plane(authority: &str, certificates: Certificates) -> anyhow::Result<Cluster> {
     let (host, port) = authority.rsplit_once(':').context("the discovery address has no port")?;
     let port: u16 = port.parse().with_context(|| format!("'{port}' is not a port (discovery address)"))?;
+    Ok(Cluster {
+        transport_socket: Some(mutual_tls(host, certificates)),
+        ..grpc_cluster(XDS_CLUSTER, cluster::DiscoveryType::StrictDns, socket_address(host, port.into()))
+    })
+}
+
+/// The agent itself.
+fn agent() -> Cluster {
+    let address = address::Address::Pipe(Pipe { path: SECRETS_SOCKET.to_owned(), ..Pipe::default() });
+    grpc_cluster(AGENT_CLUSTER, cluster::DiscoveryType::Static, Address { address: Some(address) })
+}
+
+fn grpc_cluster(name: &str, discovery: cluster::DiscoveryType, address: Address) -> Cluster {
     let endpoint = LbEndpoint {
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(Endpoint {
-            address: Some(socket_address(host, port.into())),
+            address: Some(address),
             ..Endpoint::default()
         })),
         ..LbEndpoint::default()
     };
-    Ok(Cluster {
-        name: XDS_CLUSTER.to_owned(),
+    let http2 = HttpProtocolOptions {
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default())),
+        })),
+        ..HttpProtocolOptions::default()
+    };
+    let http2 = Any {
+        type_url: format!("type.googleapis.com/{HTTP_PROTOCOL_OPTIONS}"),
+        value: http2.encode_to_vec(),
+    };
+    Cluster {
+        name: name.to_owned(),
         connect_timeout: Some(ProtoDuration { seconds: 1, nanos: 0 }),
-        cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(
-            cluster::DiscoveryType::StrictDns.into(),
-        )),
+        cluster_discovery_type: Some(cluster::ClusterDiscoveryType::Type(discovery.into())),
         load_assignment: Some(ClusterLoadAssignment {
-            cluster_name: XDS_CLUSTER.to_owned(),
+            cluster_name: name.to_owned(),
             endpoints: vec![LocalityLbEndpoints {
                 lb_endpoints: vec![endpoint],
                 ..LocalityLbEndpoints::default()
             }],
             ..ClusterLoadAssignment::default()
         }),
-        transport_socket: Some(mutual_tls(host)),
+        typed_extension_protocol_options: HashMap::from([(HTTP_PROTOCOL_OPTIONS.to_owned(), http2)]),
         ..Cluster::default()
-    })
+    }
 }
 
-fn mutual_tls(host: &str) -> TransportSocket {
-    let secret = |name: &str| SdsSecretConfig { name: name.to_owned(), sds_config: Some(over_ads()) };
+fn mutual_tls(host: &str, certificates: Certificates) -> TransportSocket {
+    let source = match certificates {
+        Certificates::InProcess => over_ads(),
+        Certificates::OverSocket => over_socket(),
+    };
+    let secret = |name: &str| SdsSecretConfig { name: name.to_owned(), sds_config: Some(source.clone()) };
     let name = SubjectAltNameMatcher {
         san_type: subject_alt_name_matcher::SanType::Dns.into(),
         matcher: Some(StringMatcher {
@@ -209,3 +295,7 @@ fn mutual_tls(host: &str) -> TransportSocket {
         })),
     }
 }
+
+#[cfg(test)]
+#[path = "bootstrap_tests.rs"]
+mod tests;

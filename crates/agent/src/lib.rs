@@ -8,6 +8,8 @@
 mod bootstrap;
 mod ca_client;
 mod certificates;
+mod data_plane;
+mod envoy;
 mod metrics;
 mod options;
 mod outbound;
@@ -17,8 +19,11 @@ mod status;
 pub use options::{AgentOptions, OptionsError, Role};
 
 use anyhow::Context as _;
+use bootstrap::Certificates;
+use data_plane::DataPlane;
+use envoy::Envoy;
 use mizzen_base::readiness::Readiness;
-use mizzen_proxy::{Proxy, ProxyConfig, ProxyHandle};
+use mizzen_proxy::{Proxy, ProxyConfig, SecretSource};
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,52 +53,61 @@ pub async fn run(
         first = first_secrets.wait_for(Option::is_some) => { first.context("the certificate task ended")?; }
         () = terminate.requested() => return Ok(()),
     }
-    let handle = Proxy::start(ProxyConfig {
-        bootstrap: bootstrap::build(&options)?.encode_to_vec().into(),
-        concurrency: options.concurrency,
-        secrets: Some(secrets),
-        logging,
-    })?;
-    let handle = Arc::new(handle);
+    let data_plane = Arc::new(start(&options, secrets, logging).await?);
     let (quit, mut quit_requested) = watch::channel(false);
     let status = status::Status {
         options: Arc::clone(&options),
         readiness: readiness.clone(),
-        proxy: Arc::clone(&handle),
+        data_plane: Arc::clone(&data_plane),
         metrics: Arc::clone(&metrics),
         quit: Arc::new(quit),
     };
     let servers = status::serve(status).await?;
 
     tokio::select! {
-        () = handle.ready() => {
+        () = data_plane.ready() => {
             metrics.started(started.elapsed());
             tracing::info!(elapsed = ?started.elapsed(), "the proxy is ready");
             drop(booting);
         }
+        error = data_plane.ended() => return Err(error.into()),
         () = terminate.requested() => {}
     }
     tokio::select! {
+        error = data_plane.ended() => return Err(error.into()),
         () = terminate.requested() => {}
         _ = quit_requested.wait_for(|asked| *asked) => tracing::info!("asked to quit"),
     }
 
-    drain(&options, &readiness, &handle).await;
+    drain(&options, &readiness, &data_plane).await;
     certificates.abort();
     servers.abort();
     Ok(())
 }
 
+async fn start(
+    options: &AgentOptions,
+    secrets: SecretSource,
+    logging: Option<mizzen_base::logging::LevelHandle>,
+) -> anyhow::Result<DataPlane> {
+    if let Some(program) = &options.envoy {
+        return Ok(DataPlane::Envoy(Envoy::start(program, options, secrets).await?));
+    }
+    let proxy = Proxy::start(ProxyConfig {
+        bootstrap: bootstrap::build(options, Certificates::InProcess)?.encode_to_vec().into(),
+        concurrency: options.concurrency,
+        secrets: Some(secrets),
+        logging,
+    })?;
+    Ok(DataPlane::BuiltIn(proxy))
+}
+
 /// Says "not ready", gives the mesh time to hear it, then lets open connections finish.
-async fn drain(options: &AgentOptions, readiness: &Readiness, handle: &ProxyHandle) {
+async fn drain(options: &AgentOptions, readiness: &Readiness, data_plane: &DataPlane) {
     let _draining = readiness.register("drain");
     let deadline = options.drain_deadline;
-    tracing::info!(connections = handle.active_connections(), ?deadline, "draining");
     tokio::time::sleep(SETTLE.min(deadline)).await;
-    if !handle.drain(deadline).await {
-        let left = handle.active_connections();
-        tracing::warn!(left, "connections were still open at the end of the drain and are closed now");
-    }
+    data_plane.drain(deadline).await;
 }
 
 /// SIGTERM and SIGINT.

@@ -121,8 +121,19 @@ async fn application(options: &AgentOptions, target: &ApplicationMetrics) -> any
     Ok(String::from_utf8_lossy(&answer.1).into_owned())
 }
 
-/// One HTTP request with the proxy's mark, bounded in time and size.
+/// One HTTP request for what is there, with the proxy's mark, bounded in time and size.
 pub(crate) async fn get(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(String, String)],
+    timeout: Duration,
+) -> anyhow::Result<(http::StatusCode, Bytes)> {
+    ask(http::Method::GET, address, path, headers, timeout).await
+}
+
+/// The same with any method.
+pub(crate) async fn ask(
+    method: http::Method,
     address: SocketAddr,
     path: &str,
     headers: &[(String, String)],
@@ -132,7 +143,7 @@ pub(crate) async fn get(
         let stream = outbound::connect_to_application(address, timeout).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let mut request = http::Request::get(path);
+        let mut request = http::Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             request = request.header(http::header::HOST, address.to_string());
         }

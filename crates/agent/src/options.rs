@@ -54,6 +54,10 @@ pub struct AgentOptions {
     pub certificate_lifetime: Duration,
     /// Workers; 0 means one a core.
     pub concurrency: usize,
+    /// `binaryPath` of the proxy configuration: stock Envoy in place of the built-in data plane.
+    pub envoy: Option<PathBuf>,
+    /// `--proxyLogLevel`, in Envoy's words.
+    pub log_level: String,
     /// How long open connections may take to finish (`terminationDrainDuration`, 5 s).
     pub drain_deadline: Duration,
     /// Labels of the pod.
@@ -130,6 +134,8 @@ impl AgentOptions {
             token: PathBuf::from("/var/run/secrets/tokens/istio-token"),
             certificate_lifetime: duration(variables, "SECRET_TTL", Duration::from_secs(24 * 60 * 60))?,
             concurrency: concurrency(&proxy_config)?,
+            envoy: binary_path(&proxy_config)?,
+            log_level: "warning".to_owned(),
             drain_deadline: drain_deadline(variables, &proxy_config)?,
             labels: file("/etc/istio/pod/labels").map(|text| downward(&text)).unwrap_or_default(),
             annotations: file("/etc/istio/pod/annotations").map(|text| downward(&text)).unwrap_or_default(),
@@ -207,6 +213,16 @@ fn concurrency(proxy_config: &Value) -> Result<usize, OptionsError> {
         Some(value) => value.as_u64().and_then(|value| usize::try_from(value).ok()).ok_or_else(|| {
             invalid("PROXY_CONFIG", &format!("concurrency {value} is not a number of workers"))
         }),
+    }
+}
+
+fn binary_path(proxy_config: &Value) -> Result<Option<PathBuf>, OptionsError> {
+    match proxy_config.get("binaryPath") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(path)) => {
+            Ok(Some(path.as_str()).filter(|path| !path.is_empty()).map(PathBuf::from))
+        }
+        Some(value) => Err(invalid("PROXY_CONFIG", &format!("binaryPath {value} is not a path"))),
     }
 }
 

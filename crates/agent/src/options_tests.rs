@@ -27,7 +27,16 @@ fn proxy_config_chooses_discovery_address_workers_and_drain() {
     let options = read(&[("PROXY_CONFIG", config)]).expect("options");
     assert_eq!(options.discovery_address, "istiod-canary.istio-system.svc:15012");
     assert_eq!(options.concurrency, 1);
+    assert_eq!(options.envoy, None);
     assert_eq!(options.drain_deadline, Duration::from_secs(90));
+}
+
+#[test]
+fn a_binary_path_puts_envoy_in_place_of_the_built_in_proxy() {
+    let options = read(&[("PROXY_CONFIG", r#"{"binaryPath":"/usr/local/bin/envoy"}"#)]).expect("options");
+    assert_eq!(options.envoy.as_deref(), Some(std::path::Path::new("/usr/local/bin/envoy")));
+    let error = read(&[("PROXY_CONFIG", r#"{"binaryPath":1}"#)]).expect_err("an error").to_string();
+    assert!(error.contains("binaryPath"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The agent's ports: 15021 readiness for the outside, 15020 merged metrics and probes, 15090 the
 //! proxy's metrics alone.
 
+use crate::data_plane::DataPlane;
 use crate::metrics::AgentMetrics;
 use crate::options::AgentOptions;
 use crate::probes::Probers;
@@ -13,7 +14,6 @@ use axum::routing::{get, post};
 use mizzen_base::drain::{self, DrainTrigger};
 use mizzen_base::http::{self, Peer};
 use mizzen_base::readiness::Readiness;
-use mizzen_proxy::ProxyHandle;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -31,7 +31,7 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(crate) struct Status {
     pub options: Arc<AgentOptions>,
     pub readiness: Readiness,
-    pub proxy: Arc<ProxyHandle>,
+    pub data_plane: Arc<DataPlane>,
     pub metrics: Arc<AgentMetrics>,
     pub quit: Arc<watch::Sender<bool>>,
 }
@@ -85,7 +85,7 @@ pub(crate) async fn serve(status: Status) -> anyhow::Result<Servers> {
 
 async fn ready(State(shared): State<Shared>) -> Response {
     let pending = shared.status.readiness.pending();
-    if pending.is_empty() && shared.status.proxy.is_ready() {
+    if pending.is_empty() && shared.status.data_plane.is_ready() {
         return StatusCode::OK.into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, format!("not ready, waiting for: {}\n", pending.join(", ")))
@@ -93,12 +93,12 @@ async fn ready(State(shared): State<Shared>) -> Response {
 }
 
 async fn proxy_metrics(State(shared): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], shared.status.proxy.prometheus()).into_response()
+    ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], shared.status.data_plane.prometheus().await).into_response()
 }
 
 async fn merged_metrics(State(shared): State<Shared>) -> Response {
     let status = &shared.status;
-    let text = status.metrics.merged(&status.options, status.proxy.prometheus()).await;
+    let text = status.metrics.merged(&status.options, status.data_plane.prometheus().await).await;
     ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response()
 }
 

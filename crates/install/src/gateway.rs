@@ -94,7 +94,8 @@ fn container(options: &InstallOptions) -> Value {
         "volumeMounts": [
             {"name": "istiod-ca-cert", "mountPath": "/var/run/secrets/istio"},
             {"name": "istio-token", "mountPath": "/var/run/secrets/tokens", "readOnly": true},
-            {"name": "istio-podinfo", "mountPath": "/etc/istio/pod"}
+            {"name": "istio-podinfo", "mountPath": "/etc/istio/pod"},
+            {"name": "istio-data", "mountPath": "/var/lib/istio/data"}
         ]
     })
 }
@@ -108,6 +109,7 @@ fn volumes() -> Value {
         ]}},
         {"name": "istio-token", "projected": {"sources": [
             {"serviceAccountToken": {"path": "istio-token", "expirationSeconds": 43200, "audience": "istio-ca"}}
-        ]}}
+        ]}},
+        {"name": "istio-data", "emptyDir": {}}
     ])
 }

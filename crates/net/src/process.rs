@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 
 use crate::netns::{NetworkNamespace, on_own_thread};
 
@@ -95,6 +96,15 @@ impl Placement {
         }
         Ok(())
     }
+}
+
+/// Makes `command` start in a process group of its own, so that what ends the group of its parent leaves it to the
+/// parent to end it in order, and be killed when the thread that starts it is gone, however that went.
+pub fn tie_to_this_thread(command: &mut Command) {
+    command.process_group(0);
+    // SAFETY: between fork and exec only async-signal-safe calls may be made: prctl is a system call, and the error
+    // is made from its raw number, which does not allocate.
+    unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
 }
 
 /// Makes standard input the controlling terminal of the session.

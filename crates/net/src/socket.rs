@@ -185,6 +185,15 @@ pub fn set_mark<'s>(socket: impl Into<SockRef<'s>>, mark: u32) -> io::Result<()>
     }
 }
 
+/// `SO_MARK` for programs that are told socket options by number: level and name.
+pub const MARK_OPTION: (i64, i64) = (libc::SOL_SOCKET as i64, libc::SO_MARK as i64);
+
+/// Whether this process may mark sockets. A program it starts may then too.
+pub fn may_mark() -> bool {
+    let probe = Socket::new(Domain::IPV4, Type::DGRAM, None);
+    probe.is_ok_and(|socket| socket.set_mark(crate::PROXY_MARK).is_ok())
+}
+
 fn set_transparent(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match address {
         SocketAddr::V4(_) => socket.set_ip_transparent_v4(true),

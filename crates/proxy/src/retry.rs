@@ -212,7 +212,7 @@ impl RetryPolicy {
     /// Whether requests like this one may be retried at all.
     pub fn applies_to(&self, view: &HeaderView<'_>) -> bool {
         self.request_headers.is_empty()
-            || self.request_headers.iter().any(|matcher| matcher.matches(view, Reading::Joined))
+            || self.request_headers.iter().any(|matcher| matcher.matches(view, Reading::Each))
     }
 
     /// The wait before the `retry`-th retry (from 1), for a random number: anything up to an
@@ -227,7 +227,7 @@ impl RetryPolicy {
 
     fn has_retriable_header(&self, headers: &HeaderMap) -> bool {
         let view = HeaderView { method: "", path: "", authority: "", scheme: "", headers };
-        self.headers.iter().any(|matcher| matcher.matches(&view, Reading::Joined))
+        self.headers.iter().any(|matcher| matcher.matches(&view, Reading::Each))
     }
 
     /// Reads conditions into the policy.

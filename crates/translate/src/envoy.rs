@@ -98,6 +98,28 @@ pub(crate) fn ads() -> core::ConfigSource {
     }
 }
 
+/// Where stock Envoy finds its agent: Istio's cluster of the bootstrap, over a Unix socket.
+pub(crate) fn agent() -> core::ConfigSource {
+    let service = core::GrpcService {
+        target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(
+            core::grpc_service::EnvoyGrpc { cluster_name: "sds-grpc".to_owned(), ..Default::default() },
+        )),
+        ..Default::default()
+    };
+    core::ConfigSource {
+        config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::ApiConfigSource(
+            core::ApiConfigSource {
+                api_type: core::api_config_source::ApiType::Grpc as i32,
+                transport_api_version: core::ApiVersion::V3 as i32,
+                set_node_on_first_message_only: true,
+                grpc_services: vec![service],
+                ..Default::default()
+            },
+        )),
+        ..ads()
+    }
+}
+
 pub(crate) fn string_value(text: impl Into<String>) -> wkt::Value {
     wkt::Value { kind: Some(wkt::value::Kind::StringValue(text.into())) }
 }

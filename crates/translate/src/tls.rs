@@ -3,7 +3,10 @@
 use mizzen_api::networking::{ClientTls, ClientTlsMode, ServerTls as GatewayTls, ServerTlsMode, TlsProtocol};
 use mizzen_model::{Host, Service, Snapshot, map::Name};
 
-use crate::envoy::{self as e, core, tls};
+use crate::{
+    envoy::{self as e, core, tls},
+    proxy::Proxy,
+};
 
 /// The workload's own certificate.
 const OWN_CERTIFICATE: &str = "default";
@@ -57,6 +60,13 @@ pub(crate) fn raw_buffer() -> core::TransportSocket {
 /// A secret by name, over the same stream.
 pub(crate) fn secret(name: impl Into<String>) -> tls::SdsSecretConfig {
     tls::SdsSecretConfig { name: name.into(), sds_config: Some(e::ads()) }
+}
+
+/// A secret that the proxy's agent has. Our proxy and its agent are one process, where it is handed over whatever
+/// source is named; stock Envoy asks its agent.
+fn own_secret(proxy: &Proxy, name: &str) -> tls::SdsSecretConfig {
+    let source = if proxy.istio_filters { e::ads() } else { e::agent() };
+    tls::SdsSecretConfig { name: name.to_owned(), sds_config: Some(source) }
 }
 
 fn strings(texts: &[&str]) -> Vec<String> {
@@ -131,6 +141,7 @@ pub(crate) fn mesh_alpn(istio_filters: bool, http: bool, http2: bool) -> Vec<Str
 
 /// Mutual TLS with a service of the mesh.
 pub(crate) fn mesh_client(
+    proxy: &Proxy,
     sni: String,
     identities: Vec<String>,
     alpn: Vec<String>,
@@ -141,8 +152,8 @@ pub(crate) fn mesh_client(
     };
     tls::UpstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
-            tls_certificate_sds_secret_configs: vec![secret(OWN_CERTIFICATE)],
-            validation_context_type: Some(combined(validation, secret(MESH_AUTHORITIES))),
+            tls_certificate_sds_secret_configs: vec![own_secret(proxy, OWN_CERTIFICATE)],
+            validation_context_type: Some(combined(validation, own_secret(proxy, MESH_AUTHORITIES))),
             alpn_protocols: alpn,
             tls_params: Some(tls::TlsParameters {
                 tls_minimum_protocol_version: tls::tls_parameters::TlsProtocol::TlSv12 as i32,
@@ -232,7 +243,7 @@ pub(crate) enum ServerAlpn {
 }
 
 /// Mutual TLS towards clients of the mesh.
-pub(crate) fn mesh_server(alpn: &ServerAlpn) -> tls::DownstreamTlsContext {
+pub(crate) fn mesh_server(proxy: &Proxy, alpn: &ServerAlpn) -> tls::DownstreamTlsContext {
     let protocols: &[&str] = match alpn {
         ServerAlpn::Http => &["h2", "http/1.1"],
         ServerAlpn::Tcp { peer_exchange: true } => &[ALPN_PEER_EXCHANGE, "h2", "http/1.1"],
@@ -240,10 +251,10 @@ pub(crate) fn mesh_server(alpn: &ServerAlpn) -> tls::DownstreamTlsContext {
     };
     tls::DownstreamTlsContext {
         common_tls_context: Some(tls::CommonTlsContext {
-            tls_certificate_sds_secret_configs: vec![secret(OWN_CERTIFICATE)],
+            tls_certificate_sds_secret_configs: vec![own_secret(proxy, OWN_CERTIFICATE)],
             validation_context_type: Some(combined(
                 tls::CertificateValidationContext::default(),
-                secret(MESH_AUTHORITIES),
+                own_secret(proxy, MESH_AUTHORITIES),
             )),
             alpn_protocols: strings(protocols),
             tls_params: Some(tls::TlsParameters {
@@ -260,13 +271,17 @@ pub(crate) fn mesh_server(alpn: &ServerAlpn) -> tls::DownstreamTlsContext {
 }
 
 /// TLS of a gateway's server. Nothing where the gateway does not end TLS itself.
-pub(crate) fn gateway_server(settings: &GatewayTls, http: bool) -> Option<tls::DownstreamTlsContext> {
+pub(crate) fn gateway_server(
+    proxy: &Proxy,
+    settings: &GatewayTls,
+    http: bool,
+) -> Option<tls::DownstreamTlsContext> {
     let mode = settings.mode.unwrap_or_default();
     let alpn: &[&str] = if http { &["h2", "http/1.1"] } else { &[] };
     let mut context = match mode {
         ServerTlsMode::Passthrough | ServerTlsMode::AutoPassthrough => return None,
         ServerTlsMode::IstioMutual => {
-            let mut context = mesh_server(&ServerAlpn::Http);
+            let mut context = mesh_server(proxy, &ServerAlpn::Http);
             if let Some(common) = &mut context.common_tls_context {
                 common.alpn_protocols = strings(alpn);
             }
@@ -289,7 +304,7 @@ pub(crate) fn gateway_server(settings: &GatewayTls, http: bool) -> Option<tls::D
     };
     if let Some(common) = &mut context.common_tls_context {
         if matches!(mode, ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual) {
-            common.validation_context_type = Some(client_validation(settings));
+            common.validation_context_type = Some(client_validation(proxy, settings));
         }
         let parameters = common.tls_params.get_or_insert_default();
         parameters.tls_minimum_protocol_version = match settings.min_protocol_version.unwrap_or_default() {
@@ -340,7 +355,7 @@ pub(crate) fn authority_credential(settings: &GatewayTls) -> Option<String> {
     named.or_else(|| credentials(settings).next().map(|name| format!("{name}-cacert")))
 }
 
-fn client_validation(settings: &GatewayTls) -> tls::common_tls_context::ValidationContextType {
+fn client_validation(proxy: &Proxy, settings: &GatewayTls) -> tls::common_tls_context::ValidationContextType {
     let mut validation = tls::CertificateValidationContext {
         match_typed_subject_alt_names: named(&settings.subject_alt_names),
         verify_certificate_spki: settings.verify_certificate_spki.clone(),
@@ -354,6 +369,6 @@ fn client_validation(settings: &GatewayTls) -> tls::common_tls_context::Validati
             validation.crl = settings.ca_crl.as_deref().map(file);
             tls::common_tls_context::ValidationContextType::ValidationContext(validation)
         }
-        (None, None) => combined(validation, secret(MESH_AUTHORITIES)),
+        (None, None) => combined(validation, own_secret(proxy, MESH_AUTHORITIES)),
     }
 }

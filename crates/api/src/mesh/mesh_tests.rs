@@ -93,7 +93,7 @@ fn what_nobody_knows_is_an_error_with_its_path() {
 fn a_pod_overrides_parts_of_the_default() {
     let base = mesh("defaultConfig: { proxyMetadata: { A: '1' }, concurrency: 2 }").config.default_config;
     let text =
-        "proxyMetadata: { B: '2' }\nholdApplicationUntilProxyStarts: true\nconcurrency: 0\nbinaryPath: /x\n";
+        "proxyMetadata: { B: '2' }\nholdApplicationUntilProxyStarts: true\nconcurrency: 0\nconfigPath: /x\n";
     let Ok(Parsed { config, warnings }) = base.with_overrides(text) else { panic!() };
     assert_eq!(config.proxy_metadata.len(), 2);
     assert_eq!(config.concurrency, Some(0));

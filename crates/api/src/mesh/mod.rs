@@ -59,9 +59,8 @@ const MESH_NOT_HONOURED: [&str; 23] = [
 ];
 
 /// Settings of Istio's ProxyConfig that Mizzen does not honour.
-const PROXY_NOT_HONOURED: [&str; 26] = [
+const PROXY_NOT_HONOURED: [&str; 25] = [
     "availabilityZone",
-    "binaryPath",
     "configPath",
     "controlPlaneAuthPolicy",
     "customConfigFile",

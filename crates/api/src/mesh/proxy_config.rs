@@ -15,6 +15,9 @@ pub struct ProxyConfig {
     /// Worker threads; 0 means one per core. Default from the container's CPU limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// The program of the proxy: stock Envoy in place of the built-in data plane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary_path: Option<String>,
     /// How long open connections may go on when listeners change. Default 45s.
     pub drain_duration: Duration,
     /// How long open connections may go on when the proxy ends. Default 5s.
@@ -58,6 +61,7 @@ impl Default for ProxyConfig {
     fn default() -> Self {
         Self {
             concurrency: None,
+            binary_path: None,
             drain_duration: Duration::from_secs(45),
             termination_drain_duration: Duration::from_secs(5),
             discovery_address: "istiod.istio-system.svc:15012".to_owned(),

@@ -68,8 +68,9 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn run_agent(role: Role, arguments: AgentArguments) -> anyhow::Result<()> {
     let logging = mizzen_base::logging::init(tracing_level(&arguments.log_level));
     let variables = std::env::vars().collect();
-    let options =
+    let mut options =
         AgentOptions::read(role, arguments.domain, &variables, |path| std::fs::read_to_string(path).ok())?;
+    options.log_level = arguments.log_level;
     runtime()?.block_on(mizzen_agent::run(options, logging))
 }
 

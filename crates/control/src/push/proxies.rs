@@ -183,6 +183,10 @@ impl Session for ProxySession {
         self.sight.load().resources(translator, &self.subject, type_url, selection)
     }
 
+    fn warms_clusters_again(&self) -> bool {
+        !self.subject.istio_filters
+    }
+
     fn sent(&self, type_url: TypeUrl, _resources: usize, bytes: usize) {
         let metrics = &self.proxies.metrics;
         metrics.pushes.add(&[short_name(type_url)], 1);

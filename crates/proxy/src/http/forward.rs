@@ -7,6 +7,7 @@ use super::headers;
 use super::limits::{Limit, Times};
 use super::routes::{Forward, HostRewrite, Route, RouteTable, VirtualHost};
 use crate::retry::{Attempt, RetryPolicy};
+use crate::telemetry::counters::ClusterCounts;
 use crate::telemetry::{RequestRecord, ResponseFlags};
 use crate::timeout::limited;
 use crate::upstream::balance::PickContext;
@@ -84,6 +85,8 @@ impl Flight<'_> {
         record.cluster_name = Some(Arc::clone(&name));
         let Some(cluster) = worker.generation().cluster(&name).cloned() else {
             self.connection.manager.counts.of(worker.index).no_cluster.increment();
+            // Nothing is prepared for it; the access log tells of the request as it came.
+            record.request_headers = self.captured_request_headers();
             return Err(Failure::NoCluster(self.forward.not_found));
         };
         record.cluster = Some(Arc::clone(&cluster));
@@ -120,9 +123,14 @@ impl Flight<'_> {
             }
             let error = match outcome {
                 Ok((response, in_flight)) => {
-                    let again = may_retry && self.wants_retry(policy.as_deref(), &response);
-                    if !again {
-                        drop(retrying.take());
+                    let wanted = self.wants_retry(policy.as_deref(), &response);
+                    drop(retrying.take());
+                    if wanted && !may_retry {
+                        limit_exceeded(record, cluster.counts(worker.index));
+                    } else if wanted && self.has_headers() {
+                        retrying = retry_permit(record, &cluster, worker.index);
+                    }
+                    if retrying.is_none() {
                         if retries > 0 && response.status().as_u16() < 500 {
                             cluster.counts(worker.index).upstream_rq_retry_success.increment();
                         }
@@ -159,20 +167,15 @@ impl Flight<'_> {
             if let Some(error) = error {
                 if !(wanted && may_retry && replayable && self.has_headers()) {
                     if wanted && policy.is_some() && !may_retry {
-                        counts.upstream_rq_retry_limit_exceeded.increment();
-                        record.flags.insert(ResponseFlags::RETRY_LIMIT_EXCEEDED);
+                        limit_exceeded(record, counts);
                     }
                     return Err(failure(error));
                 }
-                match Permit::take(&cluster, Resource::Retries) {
-                    Some(permit) => retrying = Some(permit),
-                    None => {
-                        counts.upstream_rq_retry_overflow.increment();
-                        return Err(failure(error));
-                    }
+                drop(retrying.take());
+                retrying = retry_permit(record, &cluster, worker.index);
+                if retrying.is_none() {
+                    return Err(failure(error));
                 }
-            } else if retrying.is_none() {
-                retrying = Permit::take(&cluster, Resource::Retries);
             }
             retries += 1;
             counts.upstream_rq_retry.increment();
@@ -386,9 +389,7 @@ impl Flight<'_> {
         let grpc_status = self.grpc.then(|| headers::grpc_status(response.headers())).flatten();
         let attempt =
             Attempt::Response { status: response.status(), headers: response.headers(), grpc_status };
-        policy.wants(&attempt)
-            && self.has_headers()
-            && self.source.as_ref().is_none_or(|source| source.can_replay())
+        policy.wants(&attempt) && self.source.as_ref().is_none_or(|source| source.can_replay())
     }
 
     fn failure(&self, error: AttemptError) -> Failure {
@@ -420,6 +421,22 @@ impl Flight<'_> {
             Limit::Request => Failure::RequestTimeout,
         }
     }
+}
+
+/// The outcome was worth another attempt, and there was none left.
+fn limit_exceeded(record: &mut RequestRecord, counts: &ClusterCounts) {
+    counts.upstream_rq_retry_limit_exceeded.increment();
+    record.flags.insert(ResponseFlags::RETRY_LIMIT_EXCEEDED);
+}
+
+/// Leave for another attempt, where the cluster has not too many under way.
+fn retry_permit(record: &mut RequestRecord, cluster: &Arc<Cluster>, worker: usize) -> Option<Permit> {
+    let permit = Permit::take(cluster, Resource::Retries);
+    if permit.is_none() {
+        cluster.counts(worker).upstream_rq_retry_overflow.increment();
+        record.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
+    }
+    permit
 }
 
 impl AttemptError {

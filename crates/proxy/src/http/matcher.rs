@@ -187,8 +187,9 @@ pub struct HeaderView<'a> {
 /// How a header that occurs several times is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// As one value joined by commas; how routes read.
-    Joined,
+    /// As matching when any value does, alone; how routes read. Source: Envoy since 1.39,
+    /// `match_headers_individually`.
+    Each,
     /// As matching when any value does, alone or joined; how a rule that denies reads.
     Any,
     /// As matching only when every value does; how a rule that allows reads.
@@ -199,7 +200,7 @@ impl Reading {
     /// How it is read below a negation.
     pub fn negated(self) -> Self {
         match self {
-            Self::Joined => Self::Joined,
+            Self::Each => Self::Each,
             Self::Any => Self::Every,
             Self::Every => Self::Any,
         }
@@ -299,7 +300,7 @@ impl HeaderMatcher {
         let joined = || self.one(&joined(headers, name));
         let each = || headers.get_all(name).iter().map(|value| self.one(value.as_bytes()));
         Some(match reading {
-            Reading::Joined => joined(),
+            Reading::Each => each().any(|found| found),
             Reading::Any => each().any(|found| found) || joined(),
             Reading::Every => each().all(|found| found),
         })

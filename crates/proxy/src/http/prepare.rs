@@ -88,7 +88,7 @@ impl<'a> Flight<'a> {
         record.request_headers = self.captured_request_headers();
     }
 
-    fn captured_request_headers(&self) -> crate::telemetry::CapturedValues {
+    pub(super) fn captured_request_headers(&self) -> crate::telemetry::CapturedValues {
         crate::telemetry::capture(&self.connection.manager.captured.request, &self.headers)
     }
 

@@ -192,7 +192,7 @@ impl RouteMatch {
                 presented.is_none_or(|wanted| wanted == view.client_certificate)
                     && validated.is_none_or(|wanted| wanted == view.client_certificate)
             })
-            && self.headers.iter().all(|matcher| matcher.matches(&view.header, Reading::Joined))
+            && self.headers.iter().all(|matcher| matcher.matches(&view.header, Reading::Each))
             && self.query.iter().all(|matcher| matcher.matches(view.query))
             && self.fraction.is_none_or(|fraction| fraction.happens(view.random, 0x0072_6f75_7465))
     }

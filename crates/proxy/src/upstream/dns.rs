@@ -254,7 +254,7 @@ fn choose(all: Vec<IpAddr>, family: Family) -> Result<Vec<IpAddr>, String> {
 
 /// A resolver that asks the system's servers.
 fn resolver() -> Result<Resolver<MarkedSockets>, String> {
-    let mut builder = Resolver::builder(MarkedSockets).map_err(|error| error.to_string())?;
+    let mut builder = Resolver::builder(MarkedSockets::default()).map_err(|error| error.to_string())?;
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     // The task keeps time itself.
@@ -263,9 +263,9 @@ fn resolver() -> Result<Resolver<MarkedSockets>, String> {
 }
 
 /// Sockets that carry the proxy's mark, so that interception does not send its own questions back to
-/// it.
-#[derive(Clone, Copy, Debug)]
-struct MarkedSockets;
+/// it. The handle is one for all of them: its tasks, which receive the answers, end with the last copy of it.
+#[derive(Clone, Default)]
+struct MarkedSockets(TokioHandle);
 
 impl RuntimeProvider for MarkedSockets {
     type Handle = TokioHandle;
@@ -274,7 +274,7 @@ impl RuntimeProvider for MarkedSockets {
     type Tcp = AsyncIoTokioAsStd<TcpStream>;
 
     fn create_handle(&self) -> Self::Handle {
-        TokioHandle::default()
+        self.0.clone()
     }
 
     fn connect_tcp(

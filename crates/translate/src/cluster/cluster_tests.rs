@@ -59,7 +59,11 @@ fn stock_envoy_offers_what_leads_to_the_servers_http_chain() {
     let snapshot = shop_with("").snapshot();
     let cluster = cluster(&snapshot, &stock_sidecar("payments"), PAYMENTS);
     let context = tls(cluster.transport_socket_matches[0].transport_socket.as_ref().unwrap());
-    assert_eq!(context.common_tls_context.unwrap().alpn_protocols, ["istio-http/1.1", "istio"]);
+    let common = context.common_tls_context.unwrap();
+    assert_eq!(common.alpn_protocols, ["istio-http/1.1", "istio"]);
+    // Its certificate comes from its agent, not over the stream to the control plane.
+    let source = common.tls_certificate_sds_secret_configs[0].sds_config.clone().unwrap();
+    assert_eq!(source, crate::envoy::agent());
 }
 
 const RULE: &str = "---

@@ -217,7 +217,7 @@ fn secure(
         let sni = name::mesh_sni(port.number, subset.unwrap_or_default(), &service.host);
         let identities = tls::service_identities(context.snapshot(), service);
         let alpn = tls::mesh_alpn(context.proxy.istio_filters, port.protocol.is_http(), http2);
-        tls::mesh_client(sni, identities, alpn)
+        tls::mesh_client(context.proxy, sni, identities, alpn)
     };
     if let Some(settings) = &policy.tls {
         if settings.mode.unwrap_or_default() == ClientTlsMode::IstioMutual {

@@ -101,8 +101,8 @@ fn tls_chains(
     if matches!(mode, ServerTlsMode::Passthrough) {
         return passthrough(context, server, taken);
     }
-    let socket =
-        server.server.tls.as_ref().and_then(|settings| tls::gateway_server(settings, server.is_http()));
+    let settings = server.server.tls.as_ref();
+    let socket = settings.and_then(|settings| tls::gateway_server(context.proxy, settings, server.is_http()));
     let Some(socket) = socket else { return Vec::new() };
     let Some(names) = server_names(server, taken) else { return Vec::new() };
     let filters = if server.is_http() {

@@ -189,7 +189,7 @@ fn chain(context: &Context<'_>, target: &Target<'_>, how: Recognised) -> pb::Fil
         } else {
             ServerAlpn::Tcp { peer_exchange: context.proxy.istio_filters }
         };
-        e::transport_socket(tls::TLS_SOCKET, &tls::mesh_server(&alpn))
+        e::transport_socket(tls::TLS_SOCKET, &tls::mesh_server(context.proxy, &alpn))
     });
     let base = target.name(context);
     let name = match (target, how.http) {
@@ -256,7 +256,7 @@ fn own_tls(
     settings: &mizzen_api::networking::ServerTls,
 ) -> Vec<pb::FilterChain> {
     let http = matches!(target.protocol(), Protocol::Https) || target.protocol().is_http();
-    let server: Option<tls_pb::DownstreamTlsContext> = tls::gateway_server(settings, http);
+    let server: Option<tls_pb::DownstreamTlsContext> = tls::gateway_server(context.proxy, settings, http);
     vec![pb::FilterChain {
         name: target.name(context),
         filter_chain_match: Some(pb::FilterChainMatch {

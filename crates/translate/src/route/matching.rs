@@ -24,10 +24,13 @@ pub(crate) fn route_match(matching: Option<&HttpMatch>) -> pb::RouteMatch {
     let pseudo =
         [(":method", &matching.method), (":authority", &matching.authority), (":scheme", &matching.scheme)];
     let own = matching.headers.iter().map(|(name, value)| header(name, value));
-    let without = matching
-        .without_headers
-        .iter()
-        .map(|(name, value)| pb::HeaderMatcher { invert_match: true, ..header(name, value) });
+    // A request that lacks the header has not the value that it must not have. Envoy alone would say that it does not
+    // match either way. Source: Istio, `pilot/pkg/networking/core/route/route.go`.
+    let without = matching.without_headers.iter().map(|(name, value)| pb::HeaderMatcher {
+        invert_match: true,
+        treat_missing_header_as_empty: !matches!(value, StringMatch::Present),
+        ..header(name, value)
+    });
     let pseudo = pseudo.into_iter().filter_map(|(name, value)| Some(header(name, value.as_ref()?)));
     pb::RouteMatch {
         path_specifier: Some(path),

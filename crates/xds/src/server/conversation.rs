@@ -5,7 +5,7 @@ use super::codec::{Response, ResponseKind};
 use super::held::{Lists, Version};
 use super::source::Session;
 use super::subscription::{Outstanding, Subscription};
-use crate::TypeUrl;
+use crate::{Resource, TypeUrl};
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -194,11 +194,24 @@ impl Conversation {
                 }
             };
             self.responses += 1;
+            let warming = type_url == TypeUrl::CLUSTER && session.warms_clusters_again();
             subscription.outstanding = Some(Outstanding { nonce: nonce.clone(), sent: now.0 });
             subscription.record.nonce_sent.clone_from(&nonce);
             subscription.record.last_sent = Some(now.1);
+            if warming {
+                self.repeat_endpoints(&resources);
+            }
             let control_plane = self.identifier.clone();
             return Some(Response { kind, type_url, version, nonce, resources, removed, control_plane });
+        }
+    }
+
+    /// Makes the endpoints of clusters that were just sent due. Both have the same name.
+    fn repeat_endpoints(&mut self, clusters: &[Resource]) {
+        let endpoints =
+            self.subscriptions.iter_mut().find(|subscription| subscription.type_url == TypeUrl::ENDPOINT);
+        if let Some(endpoints) = endpoints {
+            endpoints.repeat(clusters.iter().map(|cluster| cluster.name.clone()).collect());
         }
     }
 

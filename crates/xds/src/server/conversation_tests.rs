@@ -194,3 +194,27 @@ fn a_stale_state_of_the_world_request_changes_nothing() {
     assert_ne!(first.version, second.version);
     assert!(request(&["a", "b"], &second.nonce).is_none());
 }
+
+#[test]
+fn a_client_that_warms_clusters_again_is_sent_their_endpoints_again() {
+    for again in [false, true] {
+        let mut world = World::of(&[("a", "1"), ("b", "1")]);
+        world.warms_clusters_again = again;
+        let mut client = Client::new(&world);
+        client.subscribe(TypeUrl::CLUSTER, &["a", "b"]);
+        client.subscribe(TypeUrl::ENDPOINT, &["a"]);
+        client.acknowledge_all();
+        // Endpoints that nobody asked for stay unsent.
+        world.set("b", Some("2"));
+        client.conversation.mark(TypeUrl::CLUSTER, Some(&[named("b")].into()));
+        let clusters = client.next().expect("clusters");
+        assert_eq!(names(&clusters.resources), ["b"]);
+        assert!(client.next().is_none());
+        client.answer(&clusters, None);
+        // The client has not answered for its clusters yet: it waits for the endpoints first.
+        client.subscribe(TypeUrl::CLUSTER, &["a"]);
+        let clusters = client.next().expect("clusters");
+        assert_eq!((clusters.type_url, names(&clusters.resources)), (TypeUrl::CLUSTER, vec!["a"]));
+        assert_eq!(client.next_type(), again.then_some(TypeUrl::ENDPOINT));
+    }
+}

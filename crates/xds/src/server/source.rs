@@ -32,6 +32,12 @@ pub trait Session: Send + Sync + 'static {
     /// on I/O, and should find its answer prepared.
     fn resources(&self, type_url: TypeUrl, selection: Selection<'_>) -> Vec<Resource>;
 
+    /// Whether the client, sent a cluster again, waits to be sent its endpoints again, changed or not. Stock Envoy does,
+    /// and acknowledges no clusters before. Source: Envoy's documentation of the xDS protocol, "resource warming".
+    fn warms_clusters_again(&self) -> bool {
+        false
+    }
+
     /// A response has been handed to the transport.
     fn sent(&self, _type_url: TypeUrl, _resources: usize, _bytes: usize) {}
 

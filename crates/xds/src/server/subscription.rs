@@ -244,6 +244,13 @@ impl Subscription {
         self.dirt.add(names);
     }
 
+    /// Makes those of the names that were asked for due, though the client has them.
+    pub(super) fn repeat(&mut self, names: Vec<Arc<str>>) {
+        let asked: Vec<_> = names.into_iter().filter(|name| self.held.get(name).is_some()).collect();
+        self.held.extend(asked.iter().map(|name| (name.clone(), Version::UNKNOWN)));
+        self.dirt.add(asked);
+    }
+
     /// A state-of-the-world request: `names` is all that the client wants now.
     pub(super) fn set_names(&mut self, names: Vec<String>, first: bool) {
         let wildcard = names.iter().any(|name| name == WILDCARD)

@@ -11,7 +11,11 @@ use tonic::Status;
 
 /// The same names for every type.
 #[derive(Clone, Default)]
-pub(super) struct World(Arc<Mutex<BTreeMap<String, String>>>);
+pub(super) struct World {
+    resources: Arc<Mutex<BTreeMap<String, String>>>,
+    /// What a client of it does.
+    pub(super) warms_clusters_again: bool,
+}
 
 impl World {
     pub(super) fn of(resources: &[(&str, &str)]) -> Self {
@@ -21,7 +25,7 @@ impl World {
     }
 
     pub(super) fn set(&self, name: &str, body: Option<&str>) {
-        let mut resources = self.0.lock();
+        let mut resources = self.resources.lock();
         match body {
             Some(body) => resources.insert(name.to_owned(), body.to_owned()),
             None => resources.remove(name),
@@ -29,14 +33,18 @@ impl World {
     }
 
     pub(super) fn get(&self, name: &str) -> Resource {
-        let body = self.0.lock().get(name).cloned().expect("resource");
+        let body = self.resources.lock().get(name).cloned().expect("resource");
         Resource::new(name, Bytes::from(body))
     }
 }
 
 impl Session for World {
+    fn warms_clusters_again(&self) -> bool {
+        self.warms_clusters_again
+    }
+
     fn resources(&self, _: TypeUrl, selection: Selection<'_>) -> Vec<Resource> {
-        let resources = self.0.lock();
+        let resources = self.resources.lock();
         resources
             .iter()
             .filter(|(name, _)| match selection {

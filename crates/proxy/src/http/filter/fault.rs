@@ -105,7 +105,7 @@ impl Fault {
         if self.cluster.as_deref().is_some_and(|wanted| wanted != cluster) {
             return Faults::default();
         }
-        if !self.headers.iter().all(|matcher| matcher.matches(view, Reading::Joined)) {
+        if !self.headers.iter().all(|matcher| matcher.matches(view, Reading::Each)) {
             return Faults::default();
         }
         let delay =
