@@ -41,7 +41,7 @@ mod cases {
 type Case = fn(&Mesh) -> anyhow::Result<()>;
 
 /// In the order of the sheet; each leaves the mesh fit for the next.
-const CASES: [(&str, Case); 35] = [
+const CASES: [(&str, Case); 36] = [
     ("a_fresh_mesh_has_its_ingress_gateway", cases::fresh::has_its_ingress_gateway),
     ("a_namespace_label_decides_about_sidecars", cases::fresh::label_decides_about_sidecars),
     ("ingress_over_tls_reaches_the_service_over_mtls", cases::ingress::reaches_the_service),
