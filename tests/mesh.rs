@@ -80,8 +80,11 @@ const CASES: [(&str, Case); 36] = [
     ("traffic_goes_on_without_the_control_plane", cases::survival::without_control_plane),
 ];
 
-/// Cases that need a program which the others do not, and what says that it is missing.
-const NEEDS: [(&str, fn() -> Option<String>); 2] = [
+/// Says why a case cannot run here.
+type Missing = fn() -> Option<String>;
+
+/// Cases that need a program which the others do not.
+const NEEDS: [(&str, Missing); 2] = [
     ("dashboards_are_drawn_in_a_browser", || support::missing_program("chromium")),
     ("stock_envoy_is_a_sidecar_like_ours", support::missing_envoy),
 ];

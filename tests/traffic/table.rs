@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The files of the table.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("matching", include_str!("cases/matching.yaml")),
     ("actions", include_str!("cases/actions.yaml")),
     ("resilience", include_str!("cases/resilience.yaml")),
     ("destinations", include_str!("cases/destinations.yaml")),
     ("protocols", include_str!("cases/protocols.yaml")),
+    ("security", include_str!("cases/security.yaml")),
 ];
 
 /// A case: what is applied, what is called, and what is to come of it.

@@ -4,7 +4,9 @@
 use super::Column;
 use super::call;
 use super::table::{Call, Case};
-use crate::support::{Mesh, PATIENCE, Shared, echo, eventually_within};
+use crate::support::{
+    Mesh, PATIENCE, Shared, certificate, echo, eventually_within, https_server, tls_secret,
+};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -125,6 +127,11 @@ impl World {
             mesh.apply(&namespace(OUTSIDE, false))?;
             mesh.apply(&echo(OUTSIDE, "stranger", "stranger", "stranger", 1))?;
             mesh.apply(&service(OUTSIDE, "stranger", "stranger", &[("http", 80, 8080)]))?;
+            for name in ["tls-one", "tls-two"] {
+                mesh.apply(&tls_secret(OUTSIDE, name, &certificate(name)?))?;
+                mesh.apply(&https_server(OUTSIDE, name, name, 443))?;
+                mesh.apply(&service(OUTSIDE, name, name, &[("tls", 443, 443)]))?;
+            }
             prepared.insert(OUTSIDE);
         }
         if prepared.insert(column.name()) {

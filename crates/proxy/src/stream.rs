@@ -173,7 +173,15 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self, inner => inner.poll_read(context, buffer))
+        let upstream = matches!(*self, Self::Client(_));
+        match each!(self, inner => inner.poll_read(context, buffer)) {
+            // A server that closes without saying so in TLS (close_notify) has ended, as Envoy has it: many do. What
+            // was cut off shows by its length, where it has one.
+            Poll::Ready(Err(error)) if upstream && error.kind() == io::ErrorKind::UnexpectedEof => {
+                Poll::Ready(Ok(()))
+            }
+            read => read,
+        }
     }
 }
 
