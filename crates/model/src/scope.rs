@@ -173,6 +173,13 @@ impl Scope {
         self.snapshot.mesh_route_hosts(&self.namespace).filter(|(host, rule)| self.imports_rule(host, rule))
     }
 
+    /// Of these the one for exactly this host or wildcard; what holds for it by a wider wildcard is not its own.
+    pub fn own_virtual_service(&self, host: &Host) -> Option<Arc<VirtualService>> {
+        let rules = self.snapshot.mesh_routes(host, &self.namespace);
+        let own = rules.into_iter().find(|(named, _)| named == host).map(|(_, rule)| rule);
+        own.filter(|rule| self.imports_rule(host, rule))
+    }
+
     /// The DestinationRule that applies to a service.
     pub fn destination_rule(&self, service: &Service) -> Option<&Arc<DestinationRule>> {
         self.snapshot.destination_rule(service, &self.namespace, &self.labels)

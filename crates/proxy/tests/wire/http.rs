@@ -193,8 +193,8 @@ fn answering(name: &str, domains: &[&str], answer: &str) -> Value {
     })
 }
 
-#[tokio::test]
-async fn virtual_hosts_come_one_by_one() {
+/// A proxy that has everything but the virtual hosts of its routes.
+async fn without_virtual_hosts() -> (ControlPlane, mizzen_proxy::ProxyHandle) {
     let mut control = ControlPlane::start().await;
     let proxy = start(&over_ads(&control), None);
     control.connected().await;
@@ -205,6 +205,12 @@ async fn virtual_hosts_come_one_by_one() {
         "virtual_hosts": [answering("unknown", &["*"], "unknown")]
     });
     assert_eq!(control.push(ROUTES, &[routes], &[]).await, None);
+    (control, proxy)
+}
+
+#[tokio::test]
+async fn virtual_hosts_come_one_by_one() {
+    let (mut control, proxy) = without_virtual_hosts().await;
     assert_eq!(control.request("VirtualHost").await.resource_names_subscribe, ["80"]);
     assert!(!proxy.is_ready(), "live without its virtual hosts");
 
@@ -244,16 +250,7 @@ async fn virtual_hosts_come_one_by_one() {
 
 #[tokio::test]
 async fn a_port_without_virtual_hosts_is_served_once_that_is_known() {
-    let mut control = ControlPlane::start().await;
-    let proxy = start(&over_ads(&control), None);
-    control.connected().await;
-    assert_eq!(control.push(CLUSTER, &[], &[]).await, None);
-    assert_eq!(control.push(LISTENER, &[outbound()], &[]).await, None);
-    let routes = json!({
-        "name": "80", "vhds": { "config_source": { "ads": {} } },
-        "virtual_hosts": [answering("unknown", &["*"], "unknown")]
-    });
-    assert_eq!(control.push(ROUTES, &[routes], &[]).await, None);
+    let (mut control, proxy) = without_virtual_hosts().await;
     assert_eq!(control.push(VIRTUAL_HOST, &[], &["80"]).await, None);
     proxy.ready().await;
     let mut connection = TcpStream::connect(proxy.listener_addresses("outbound")[0]).await.expect("connect");

@@ -343,3 +343,23 @@ spec: {hosts: ['*.outside.example.com'], http: [{route: [{destination: {host: ca
     assert_eq!(by_name(hosts), by_name(whole.virtual_hosts));
     assert!(virtual_hosts(&snapshot, &sidecar("cart"), "80").is_empty(), "who cannot is sent none");
 }
+
+#[test]
+fn a_host_below_a_wildcard_has_no_virtual_host_of_its_own() {
+    let outside = "---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: outside}
+spec: {hosts: ['*.outside.example.com'], http: [{route: [{destination: {host: cart}}]}]}
+";
+    let snapshot = shop_with(outside).snapshot();
+    let proxy = discovering_sidecar("cart");
+    let context = crate::Context::new(&snapshot, &proxy);
+    let of = |host: &str| {
+        let host = mizzen_model::Host::new(host);
+        crate::of_hosts(&context, crate::TypeUrl::VIRTUAL_HOST, [&host]).len()
+    };
+    // One may have had rules until now: only what is asked for as a whole would be there, too.
+    assert_eq!(of("once.outside.example.com"), 0);
+    assert_eq!(of("*.outside.example.com"), 1);
+}

@@ -56,7 +56,7 @@ pub(crate) fn of_name(context: &Context<'_>, name: &str) -> Option<pb::RouteConf
 /// The virtual hosts of all ports, each with the name of its route configuration.
 pub(crate) fn virtual_hosts(context: &Context<'_>) -> Vec<(String, pb::VirtualHost)> {
     let of_services = context.scope.services().flat_map(|service| of_all_ports(context, service));
-    let unknown = context.scope.virtual_services().filter_map(|(host, _)| of_host_of_rule(context, host));
+    let unknown = context.scope.virtual_services().filter_map(|(host, rules)| of_rule(context, host, rules));
     of_services.chain(unknown).collect()
 }
 
@@ -64,7 +64,10 @@ pub(crate) fn virtual_hosts(context: &Context<'_>) -> Vec<(String, pb::VirtualHo
 pub(crate) fn virtual_hosts_of(context: &Context<'_>, host: &Host) -> Vec<(String, pb::VirtualHost)> {
     match context.scope.service(host) {
         Some(service) => of_all_ports(context, service),
-        None => of_host_of_rule(context, host).into_iter().collect(),
+        None => {
+            let rules = context.scope.own_virtual_service(host);
+            rules.and_then(|rules| of_rule(context, host, &rules)).into_iter().collect()
+        }
     }
 }
 
@@ -73,11 +76,10 @@ fn of_all_ports(context: &Context<'_>, service: &Service) -> Vec<(String, pb::Vi
     ports.map(|port| (port.number.to_string(), of_service(context, service, port))).collect()
 }
 
-/// The virtual host of a host that has rules and no service.
-fn of_host_of_rule(context: &Context<'_>, host: &Host) -> Option<(String, pb::VirtualHost)> {
-    let rules = context.scope.virtual_service(host)?;
+/// The virtual host of a host that has rules of its own and no service.
+fn of_rule(context: &Context<'_>, host: &Host, rules: &VirtualService) -> Option<(String, pb::VirtualHost)> {
     let found = !rules.http.is_empty() && !is_service(context, host);
-    found.then(|| (UNKNOWN_HOST_PORT.to_string(), of_unknown_host(context, host, &rules, UNKNOWN_HOST_PORT)))
+    found.then(|| (UNKNOWN_HOST_PORT.to_string(), of_unknown_host(context, host, rules, UNKNOWN_HOST_PORT)))
 }
 
 /// The port of this number, if it is HTTP and the proxy sees it.
@@ -95,7 +97,8 @@ fn of_port(context: &Context<'_>, number: u16) -> pb::RouteConfiguration {
         push(&mut virtual_hosts, &mut taken, of_service(context, service, port));
     }
     if number == UNKNOWN_HOST_PORT {
-        let unknown = context.scope.virtual_services().filter_map(|(host, _)| of_host_of_rule(context, host));
+        let unknown =
+            context.scope.virtual_services().filter_map(|(host, rules)| of_rule(context, host, rules));
         unknown.for_each(|(_, host)| push(&mut virtual_hosts, &mut taken, host));
     }
     if !taken.contains("*") {

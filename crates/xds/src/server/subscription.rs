@@ -274,8 +274,9 @@ impl Subscription {
         }
     }
 
-    /// What a delta client is to be sent now; `None` if nothing. Of much only a part, the rest is due after it. With `withhold_removals` it goes
-    /// on holding what has ceased to exist until [`Subscription::release_removals`].
+    /// What a delta client is to be sent now; `None` if nothing. Of much only a part, the rest is due after
+    /// it. With `withhold_removals` it goes on holding what has ceased to exist until
+    /// [`Subscription::release_removals`].
     pub(super) fn take_delta(&mut self, session: &impl Session, withhold_removals: bool) -> Option<Batch> {
         let dirt = self.dirt.take_part();
         let answer_due = std::mem::take(&mut self.owes_answer);
