@@ -1,6 +1,6 @@
 //! Timeouts, retries, circuit breaking and outlier ejection between sidecars.
 
-use super::traffic::{NAMESPACE, available, client_log, in_client, networking, prepare, service, statuses};
+use super::traffic::{NAMESPACE, client_log, in_client, networking, prepare, service, statuses};
 use crate::support::{Mesh, echo, eventually};
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ pub fn outlier_ejection(mesh: &Mesh) -> anyhow::Result<()> {
     container["command"] = json!(["python3", "-c", FAILING]);
     container["readinessProbe"] = json!({"tcpSocket": {"port": 8080}, "periodSeconds": 1});
     mesh.apply(&failing.to_string())?;
-    available(mesh)?;
+    mesh.available(NAMESPACE)?;
     route(mesh, "mixed", &json!({"retries": {"attempts": 0}}))?;
     eventually("the bad endpoint to be heard", || {
         let statuses = statuses(mesh, "http://mixed/", 20)?;

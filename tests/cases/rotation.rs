@@ -1,6 +1,6 @@
 //! Certificates that live for seconds are rotated while connections stay open and new ones are made.
 
-use super::traffic::{NAMESPACE, application, available, prepare, service};
+use super::traffic::{NAMESPACE, application, prepare, service};
 use crate::support::{Mesh, eventually};
 use anyhow::{Context as _, ensure};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -41,7 +41,7 @@ pub fn under_load(mesh: &Mesh) -> anyhow::Result<()> {
             "proxyMetadata: {SECRET_TTL: 10s}".into();
         mesh.apply(&deployment.to_string())?;
     }
-    available(mesh)?;
+    mesh.available(NAMESPACE)?;
     let before = serials(mesh)?;
 
     let caller =

@@ -34,15 +34,7 @@ pub fn is_a_sidecar(mesh: &Mesh) -> anyhow::Result<()> {
     for name in ["client", "server"] {
         mesh.apply(&application(name)?)?;
     }
-    mesh.kubectl(&[
-        "wait",
-        "-n",
-        NAMESPACE,
-        "deployment",
-        "--all",
-        "--for=condition=Available",
-        "--timeout=120s",
-    ])?;
+    mesh.available(NAMESPACE)?;
     eventually("a request over mutual TLS", || {
         let answer: Value =
             serde_json::from_str(&in_client(mesh, "curl --silent --max-time 10 http://server/")?)?;

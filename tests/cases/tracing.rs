@@ -1,6 +1,6 @@
 //! One request through the gateway and two sidecars is one trace, whichever headers carry it.
 
-use super::traffic::{NAMESPACE, available, networking, prepare, service};
+use super::traffic::{NAMESPACE, networking, prepare, service};
 use crate::support::{Mesh, checked, echo, eventually};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ pub fn one_trace(mesh: &Mesh) -> anyhow::Result<()> {
         "relay",
         &json!({"hosts": [HOST], "gateways": ["relay"], "http": [{"route": [{"destination": {"host": "relay"}}]}]}),
     )?;
-    available(mesh)?;
+    mesh.available(NAMESPACE)?;
 
     let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let answer = call(mesh, &[&format!("traceparent: 00-{trace}-{span}-01"), "tracestate: vendor=kept"])?;

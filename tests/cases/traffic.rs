@@ -24,21 +24,7 @@ pub fn prepare(mesh: &Mesh) -> anyhow::Result<()> {
     {
         mesh.apply(&application(name, app, version)?.to_string())?;
     }
-    available(mesh)
-}
-
-/// Waits for every Deployment of the namespace.
-pub fn available(mesh: &Mesh) -> anyhow::Result<()> {
-    mesh.kubectl(&[
-        "wait",
-        "-n",
-        NAMESPACE,
-        "deployment",
-        "--all",
-        "--for=condition=Available",
-        "--timeout=120s",
-    ])?;
-    Ok(())
+    mesh.available(NAMESPACE)
 }
 
 /// The echo application with a port for each protocol: what a port of a pod speaks is known by its Service.

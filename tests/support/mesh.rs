@@ -120,6 +120,12 @@ impl Mesh {
         Ok(text(&output.stderr))
     }
 
+    /// Waits for every Deployment of a namespace.
+    pub fn available(&self, namespace: &str) -> anyhow::Result<()> {
+        let all = ["deployment", "--all", "--for=condition=Available", "--timeout=120s"];
+        self.kubectl(&[&["wait", "-n", namespace], &all[..]].concat()).map(drop)
+    }
+
     /// Applies YAML text.
     pub fn apply(&self, yaml: &str) -> anyhow::Result<String> {
         with_input(self.kubectl_command(&["apply", "-f", "-"]), yaml)

@@ -4,9 +4,7 @@
 use super::Column;
 use super::call;
 use super::table::{Call, Case};
-use crate::support::{
-    Mesh, PATIENCE, Shared, certificate, echo, eventually_within, https_server, tls_secret,
-};
+use crate::support::{Mesh, Shared, certificate, echo, eventually_within, https_server, tls_secret};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -137,7 +135,7 @@ impl World {
         if prepared.insert(column.name()) {
             self.populate(mesh, column)?;
             for namespace in [OUTSIDE, column.name()] {
-                available(mesh, namespace)?;
+                mesh.available(namespace)?;
             }
         }
         Ok(())
@@ -204,10 +202,4 @@ fn versions(namespace: &str, host: &str) -> String {
         "metadata": {"name": host, "namespace": namespace},
         "spec": {"host": host, "subsets": [subset("v1"), subset("v2")]}})
     .to_string()
-}
-
-fn available(mesh: &Mesh, namespace: &str) -> anyhow::Result<()> {
-    let timeout = format!("--timeout={}s", 2 * PATIENCE.as_secs());
-    mesh.kubectl(&["wait", "-n", namespace, "deployment", "--all", "--for=condition=Available", &timeout])?;
-    Ok(())
 }
